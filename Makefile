@@ -1,0 +1,53 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test unit check fix bench docs lock clean
+
+help:  ## This list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not ((3, 11) <= sys.version_info < (3, 14)))' \
+		|| { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "Python's venv module is missing: on Debian, apt-get install python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+run: $(STAMP)  ## Everything on this machine: servers, demo shop, fake providers, worker, admin API (ONCE=1: one day of the shop)
+	@$(BIN)/python -m app.dev $(if $(ONCE),--once)
+
+test: $(STAMP)  ## All tests
+	@$(BIN)/python -m pytest
+
+unit: $(STAMP)  ## Tests without network, database or clock (seconds)
+	@$(BIN)/python -m pytest tests/unit
+
+check: $(STAMP)  ## Format, lint, types, container files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+fix: $(STAMP)  ## Format and fix what can be fixed
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(STAMP)  ## Measure speed and memory
+	@$(BIN)/python -m bench
+
+docs: $(STAMP)  ## Write docs/tasks.md from the declared tasks
+	@$(BIN)/python -m app tasks --markdown > docs/tasks.md
+
+lock:  ## Resolve requirements.lock anew (needs uv)
+	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url -o requirements.lock
+
+clean:  ## Remove the venv and the local servers' data
+	@rm -rf $(VENV) .indostar

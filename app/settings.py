@@ -1,0 +1,236 @@
+"""Every setting, read once from `.env`, `.env.local` and the environment (which wins)."""
+
+import sys
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    EmailStr,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def _origin(value: str) -> str:
+    """Scheme and host without a path, as the provider's `*_BASE_URL` settings want it."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be http(s)://host[:port]")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must be scheme and host only, without a path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http(s) URL")
+    return value.rstrip("/")
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        raise ValueError("must begin with postgres://, postgresql:// or postgresql+asyncpg://")
+    if not urlsplit(f"x://{rest}").path.strip("/"):
+        raise ValueError("must name a database: postgresql://user:password@host:port/database")
+    return SecretStr(f"postgresql+asyncpg://{rest}")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    if urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss"}:
+        raise ValueError("must begin with redis:// or rediss://")
+    return value
+
+
+def _country_codes(value: object) -> object:
+    if isinstance(value, str):
+        return [code.strip().upper() for code in value.split(",") if code.strip()]
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+# What a provider cannot work without.
+NEEDED_BY_PROVIDER: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("email_provider", "sendgrid"): ("sendgrid_api_key", "sendgrid_from_email"),
+    ("email_provider", "console"): (),
+    ("sms_provider", "twilio"): ("twilio_account_sid", "twilio_auth_token", "twilio_phone_number"),
+    ("sms_provider", "console"): (),
+}
+
+
+# What to do about a setting that has no default.
+WHERE_FROM: Mapping[str, str] = {
+    "redis_url": "is not set; set it to redis://host:port/0, or start everything with `make run`",
+    "database_url": "is not set; set it to postgresql://user:password@host:port/name, or use `make run`",
+    "frontend_url": "is not set; links in messages are built from it, as in https://shop.example",
+}
+
+
+class SettingsFault(Exception):  # noqa: N818
+    """Settings that no process can start with: `faults` is (variable, what is wrong and what to do)."""
+
+    def __init__(self, faults: list[tuple[str, str]]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+    def __str__(self) -> str:
+        return "\n".join(f"{variable}: {sentence}" for variable, sentence in self.faults)
+
+
+class _Source(BaseSettings):
+    """Where settings come from. Field names are the environment variables' names in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=(PROJECT_ROOT / ".env", PROJECT_ROOT / ".env.local"),
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    @classmethod
+    def _faults_between_fields(cls, raw: Mapping[str, Any]) -> list[tuple[str, str]]:  # noqa: ARG003 -- for heirs
+        return []
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_every_fault_at_once(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Add the faults that lie between fields to those that lie within one."""
+        between = cls._faults_between_fields(data)
+        try:
+            model = handler(data)
+        except ValidationError as error:
+            raise SettingsFault([*map(_fault, error.errors()), *between]) from None
+        if between:
+            raise SettingsFault(between)
+        return model
+
+
+class QueueSettings(_Source):
+    """What it takes to enqueue."""
+
+    redis_url: RedisUrl
+
+
+class DatabaseSettings(_Source):
+    """What it takes to migrate."""
+
+    database_url: PostgresUrl
+
+
+class Settings(QueueSettings, DatabaseSettings):
+    """Everything that workers and the admin API go by."""
+
+    environment: Environment = Environment.PRODUCTION
+    log_level: LogLevel = "INFO"
+
+    email_provider: Literal["sendgrid", "console"] = "sendgrid"
+    sendgrid_api_key: SecretStr | None = None
+    sendgrid_from_email: EmailStr | None = None
+    sendgrid_base_url: Origin = "https://api.sendgrid.com"
+
+    sms_provider: Literal["twilio", "console"] = "twilio"
+    twilio_account_sid: str | None = None
+    twilio_auth_token: SecretStr | None = None
+    twilio_phone_number: str | None = None
+    twilio_base_url: Origin = "https://api.twilio.com"
+    # ISO 3166 codes of the countries whose mobile numbers get SMS.
+    sms_countries: Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)] = ("IN",)
+
+    # Whether a message whose outcome nobody can tell is sent again (and counted as possibly twice).
+    resend_unknown_mail: bool = True
+    resend_unknown_sms: bool = True
+
+    # Links in messages are built from it.
+    frontend_url: WebUrl
+
+    admin_api_token: SecretStr | None = None
+    admin_api_readonly_token: SecretStr | None = None
+
+    notifications_concurrency: int = Field(default=100, ge=1, le=10_000)
+    subscriptions_concurrency: int = Field(default=20, ge=1, le=10_000)
+    default_concurrency: int = Field(default=10, ge=1, le=10_000)
+
+    # How long a worker that fell silent keeps its jobs (seconds).
+    job_lease_seconds: float = Field(default=15, ge=1, le=3600)
+    # How long a finished job's result can be read with `Job.result()` (seconds).
+    result_ttl_seconds: int = Field(default=3600, ge=1)
+    # How long running jobs may go on after SIGTERM before they are handed back (seconds).
+    shutdown_grace_seconds: float = Field(default=25, ge=0)
+
+    @classmethod
+    def _faults_between_fields(cls, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
+        def value(field: str) -> Any:
+            return raw.get(field) or cls.model_fields[field].default
+
+        faults = [
+            (name.upper(), f"is not set, and {choice.upper()}={provider} needs it")
+            for (choice, provider), needed in NEEDED_BY_PROVIDER.items()
+            for name in needed
+            if value(choice) == provider and not value(name)
+        ]
+        if value("environment") == Environment.PRODUCTION:
+            faults += [
+                (choice.upper(), "must not be console in production: nothing would be sent")
+                for choice in ("email_provider", "sms_provider")
+                if value(choice) == "console"
+            ]
+            faults += _token_faults(value("admin_api_token"), value("admin_api_readonly_token"))
+        return faults
+
+
+def _fault(details: ErrorDetails) -> tuple[str, str]:
+    field = str(details["loc"][0])
+    if details["type"] == "missing":
+        return field.upper(), WHERE_FROM[field]
+    # pydantic prefixes what a validator raised; the reader wants the sentence alone.
+    return field.upper(), details["msg"].removeprefix("Value error, ")
+
+
+def _token_faults(operator: Any, viewer: Any) -> list[tuple[str, str]]:
+    def plain(token: Any) -> str:
+        return token.get_secret_value() if isinstance(token, SecretStr) else str(token or "")
+
+    faults = []
+    if len(plain(operator)) < 32:
+        faults.append(("ADMIN_API_TOKEN", "must have 32 characters or more in production"))
+    if viewer and len(plain(viewer)) < 32:
+        faults.append(("ADMIN_API_READONLY_TOKEN", "must have 32 characters or more in production"))
+    return faults
+
+
+S = TypeVar("S", bound=_Source)
+
+
+def settings_or_exit(kind: type[S]) -> S:
+    """The settings, for entry points: where they are missing or wrong, prints a line a fault and exits with 2."""
+    try:
+        return kind()
+    except SettingsFault as fault:
+        sys.stderr.write(f"{fault}\n")
+        sys.exit(2)

@@ -1,0 +1,47 @@
+"""What a task knows about the job it runs as, and what it works with."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Resources:
+    """What tasks work with (a database, a messenger, settings), looked up by type."""
+
+    def __init__(self, things: Iterable[Any] = ()) -> None:
+        self._things = {type(thing): thing for thing in things}
+
+    def __getitem__(self, kind: type[T]) -> T:
+        thing = self._things.get(kind)
+        if thing is None:
+            raise LookupError(f"this worker was started without a {kind.__name__}")
+        return thing  # type: ignore[no-any-return]  # filed under its own type
+
+
+def _held() -> None:
+    """A task that is called as a function has no lease to lose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The first argument of every task.
+
+    `root_id` is the id of the first job in a line of re-runs: what was sent or done under it is not done again.
+    `job_try` counts from 1. `ensure_held()` raises when the worker was stopped for so long that the job may be
+    another's by now: call it right before what must not happen twice.
+    """
+
+    job_id: str
+    root_id: str
+    task: str
+    job_try: int
+    max_tries: int
+    enqueued_at: datetime
+    resources: Resources
+    ensure_held: Callable[[], None] = _held
+
+    def __getitem__(self, kind: type[T]) -> T:
+        return self.resources[kind]

@@ -1,0 +1,156 @@
+"""One job as Redis knows it, whatever state it is in."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from app.jobs.failures import UnknownTask, UnreadablePayload
+from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_from_json
+from app.jobs.payload import Payload
+from app.jobs.pool import JobPool
+from app.jobs.queues import IN_PROGRESS, MEMORY, PAYLOAD, RESULT, TRIES, Queue, queue_by_key
+from app.jobs.runner import UNKNOWN_TASK
+from app.jobs.serializer import ErrorRecord, JobFailed, deserialize
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    RETRYING = "retrying"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job's present and past. `tries` are those used up, the running one included; `max_tries` is None for a task
+    that is not known here."""
+
+    id: str
+    task: str
+    queue: Queue
+    state: JobState
+    kwargs: Mapping[str, Any]
+    enqueued_at: datetime
+    run_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    tries: int
+    max_tries: int | None
+    result: Any
+    error: ErrorRecord | None
+    attempts: list[Attempt]
+
+
+async def find_job(pool: JobPool, job_id: str) -> JobRecord | None:
+    """The job with that id; None where Redis knows none (results are forgotten after their time)."""
+    async with pool.pipeline(transaction=True) as pipe:
+        pipe.mget(RESULT + job_id, PAYLOAD + job_id, IN_PROGRESS + job_id, TRIES + job_id, MEMORY + job_id)
+        for queue in Queue:
+            pipe.zscore(queue.key, job_id)
+        (result, payload, in_progress, tries, memory), *scores = await pipe.execute()
+    if result is not None:
+        return _ended(pool, job_id, result)
+    if payload is None:
+        return None
+    due = {queue: score for queue, score in zip(Queue, scores, strict=True) if score is not None}
+    return _alive(
+        pool, job_id, payload, Memory.from_bytes(memory), due, running=in_progress is not None, tries=int(tries or 0)
+    )
+
+
+def _ended(pool: JobPool, job_id: str, raw: bytes) -> JobRecord:
+    data = deserialize(raw)
+    attempts = attempts_from_json(data["attempts"])
+    outcome: Any = data["r"]
+    error = None
+    state = JobState.SUCCEEDED
+    if not data["s"]:
+        is_cancelled = isinstance(outcome, asyncio.CancelledError)
+        state = JobState.CANCELLED if is_cancelled else JobState.FAILED
+        error = ErrorRecord.of(outcome) if isinstance(outcome, JobFailed) else None
+        outcome = None
+    return JobRecord(
+        id=job_id,
+        task=data["f"],
+        queue=queue_by_key(data["q"]),
+        state=state,
+        kwargs=_named(pool, data["f"], data["a"], data["k"]),
+        enqueued_at=_time(data["et"]),
+        run_at=None,
+        started_at=_time(data["st"]),
+        finished_at=_time(data["ft"]),
+        tries=data["t"],
+        max_tries=_max_tries(pool, data["f"]),
+        result=outcome,
+        error=error,
+        attempts=attempts,
+    )
+
+
+def _alive(
+    pool: JobPool,
+    job_id: str,
+    raw: bytes,
+    memory: Memory,
+    due: Mapping[Queue, float],
+    *,
+    running: bool,
+    tries: int,
+) -> JobRecord:
+    try:
+        payload = Payload.from_bytes(raw)
+    except UnreadablePayload:
+        payload = Payload(UNKNOWN_TASK, enqueued_ms=0)
+    # A negative score marks where a job arrived that has moved on to its own queue.
+    queue, score = max(due.items(), key=lambda item: item[1], default=(Queue.DEFAULT, 0.0))
+    has_failed = any(attempt.outcome is not AttemptOutcome.HANDED_BACK for attempt in memory.attempts)
+    if running:
+        state = JobState.RUNNING
+    elif has_failed:
+        state = JobState.RETRYING
+    else:
+        state = JobState.SCHEDULED if _time(score) > datetime.now(UTC) else JobState.QUEUED
+    errors = [attempt.error for attempt in memory.attempts if attempt.error is not None]
+    return JobRecord(
+        id=job_id,
+        task=payload.task,
+        queue=queue,
+        state=state,
+        kwargs=_named(pool, payload.task, payload.args, payload.kwargs),
+        enqueued_at=_time(payload.enqueued_ms),
+        run_at=None if running else _time(score),
+        started_at=None,
+        finished_at=None,
+        tries=tries + running,
+        max_tries=_max_tries(pool, payload.task),
+        result=None,
+        error=errors[-1] if errors else None,
+        attempts=memory.attempts,
+    )
+
+
+def _named(pool: JobPool, task: str, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments by name; what has no name by its position."""
+    try:
+        names = list(pool.tasks[task].arguments.model.model_fields)
+    except UnknownTask:
+        names = []
+    positions = (names[index] if index < len(names) else str(index) for index in range(len(args)))
+    return {**dict(zip(positions, args, strict=True)), **kwargs}
+
+
+def _max_tries(pool: JobPool, task: str) -> int | None:
+    try:
+        return pool.tasks[task].retry.max_tries
+    except UnknownTask:
+        return None
+
+
+def _time(ms: float) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,68 @@
+"""A job as it lies in Redis: arq's payload fields and three of ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.jobs.failures import UnreadablePayload
+from app.jobs.serializer import deserialize, serialize
+
+# What pickle protocols 2 to 5 begin with: worth a name of its own, for it means a pool without our serializer.
+_PICKLE = b"\x80"
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """`queue` is the key of a queue that the enqueuer named; `expires_ms` the time after which not to start;
+    `root` the first job's id in a line of re-runs."""
+
+    task: str
+    enqueued_ms: int
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    first_try: int | None = None
+    queue: str | None = None
+    expires_ms: int | None = None
+    root: str | None = None
+
+    def to_bytes(self) -> bytes:
+        data: dict[str, Any] = {
+            "t": self.first_try, "f": self.task, "a": self.args, "k": self.kwargs, "et": self.enqueued_ms
+        }  # fmt: skip
+        ours = {"queue": self.queue, "expires": self.expires_ms, "root": self.root}
+        return serialize(data | {name: value for name, value in ours.items() if value is not None})
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> "Payload":
+        """Raises UnreadablePayload, saying why."""
+        if raw.startswith(_PICKLE):
+            raise UnreadablePayload("it is pickled; give the pool job_serializer=app.serialize")
+        try:
+            data = deserialize(raw)
+        except ValueError as error:
+            raise UnreadablePayload(f"not a JSON object ({error})") from error
+        if missing := [name for name in ("f", "a", "k", "et") if name not in data]:
+            raise UnreadablePayload(f"it lacks {', '.join(missing)}")
+        args, kwargs = data["a"], data["k"]
+        fits = (
+            isinstance(data["f"], str)
+            and isinstance(args, list)
+            and isinstance(kwargs, dict)
+            and isinstance(data["et"], int)
+            and isinstance(data.get("t"), int | None)
+            and isinstance(data.get("expires"), int | None)
+            and isinstance(data.get("queue"), str | None)
+            and isinstance(data.get("root"), str | None)
+        )
+        if not fits:
+            raise UnreadablePayload("a field has the wrong type")
+        return cls(
+            task=data["f"],
+            enqueued_ms=data["et"],
+            args=tuple(args),
+            kwargs=kwargs,
+            first_try=data.get("t"),
+            queue=data.get("queue"),
+            expires_ms=data.get("expires"),
+            root=data.get("root"),
+        )

@@ -1,0 +1,138 @@
+"""JSON payloads and results in which datetimes, dates, decimals, UUIDs and exceptions survive the trip.
+
+A value that JSON has no form for becomes `{"$": kind, "v": text}`. An exception comes back as JobFailed (or, for
+an aborted job, as CancelledError): reading a payload never imports, looks up or calls what the payload names.
+"""
+
+import asyncio
+import json
+import math
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+TAG = "$"
+# A traceback is for a person; beyond this nobody reads it and Redis pays for it.
+MAX_TRACEBACK_CHARACTERS = 8_000
+
+
+class JobFailed(Exception):  # noqa: N818 -- read as a sentence where it is caught
+    """A job's failure as its result tells it: what was raised (`type`), its message and its traceback."""
+
+    def __init__(self, type: str, message: str, traceback: str = "") -> None:  # noqa: A002
+        super().__init__(type, message, traceback)
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRecord:
+    """An exception as data."""
+
+    type: str
+    message: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "ErrorRecord":
+        if isinstance(error, JobFailed):
+            return cls(error.type, error.message, error.traceback)
+        try:
+            message = str(error)
+        except Exception:  # noqa: BLE001 -- a broken __str__ must not hide the failure it describes
+            message = f"<{type(error).__name__} without a readable message>"
+        lines = "".join(traceback.format_exception(error))
+        return cls(type(error).__name__, message, lines[-MAX_TRACEBACK_CHARACTERS:])
+
+
+def _tagged_exception(error: BaseException) -> list[str]:
+    record = ErrorRecord.of(error)
+    return [record.type, record.message, record.traceback]
+
+
+def _exception_from(value: list[str]) -> BaseException:
+    if value[0] == asyncio.CancelledError.__name__:
+        return asyncio.CancelledError(value[1])
+    return JobFailed(*value)
+
+
+# Kind, how it is written, how it is read. datetime stands before date, which it is a subclass of.
+_KINDS: tuple[tuple[type, str, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
+    (datetime, "datetime", datetime.isoformat, datetime.fromisoformat),
+    (date, "date", date.isoformat, date.fromisoformat),
+    (Decimal, "decimal", str, Decimal),
+    (UUID, "uuid", str, UUID),
+    (BaseException, "exception", _tagged_exception, _exception_from),
+)
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    **{kind: read for _, kind, _, read in _KINDS},
+    "float": float,
+    "dict": dict,
+    "repr": str,
+}
+
+
+def _tag(value: object) -> dict[str, Any]:
+    for cls, kind, write, _ in _KINDS:
+        if isinstance(value, cls):
+            return {TAG: kind, "v": write(value)}
+    return {TAG: "repr", "v": repr(value)}
+
+
+def _untag(value: dict[str, Any]) -> Any:
+    if TAG not in value:
+        return value
+    read = _READERS.get(value[TAG]) if isinstance(value[TAG], str) else None
+    if read is None or value.keys() != {TAG, "v"}:
+        return value
+    return read(value["v"])
+
+
+def _escaped(value: Any) -> Any:
+    """The same value with every float and dict that plain JSON would garble put into a tagged form."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {TAG: "float", "v": str(value)}
+    if isinstance(value, dict):
+        plain = {str(key): _escaped(item) for key, item in value.items()}
+        return {TAG: "dict", "v": [[key, item] for key, item in plain.items()]} if TAG in plain else plain
+    if isinstance(value, (list, tuple)):
+        return [_escaped(item) for item in value]
+    return value
+
+
+def serialize(data: dict[str, Any]) -> bytes:
+    """UTF-8 JSON of a payload or result. Values without a JSON form that we know become their `repr`."""
+    tags = 0
+
+    def tag(value: object) -> dict[str, Any]:
+        nonlocal tags
+        tags += 1
+        return _tag(value)
+
+    try:
+        text = json.dumps(data, default=tag, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError):
+        text = ""
+    # The tag in anything but our own tagged values: write again, escaping.
+    if not text or text.count(f'"{TAG}":') != tags:
+        text = json.dumps(_escaped(data), default=_tag, separators=(",", ":"), allow_nan=False)
+    return text.encode()
+
+
+def deserialize(raw: bytes) -> dict[str, Any]:
+    """What `serialize` wrote. Raises ValueError for anything that is not a JSON object."""
+    try:
+        data = json.loads(raw, object_hook=_untag)
+    except (ArithmeticError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f"a payload's tagged value can't be read: {error!r}") from error
+    if not isinstance(data, dict):
+        raise ValueError("a payload is a JSON object")  # noqa: TRY004 -- its content is wrong, not its type
+    return data

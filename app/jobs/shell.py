@@ -1,0 +1,49 @@
+"""Running our worker under arq's command line.
+
+`arq worker.WorkerSettings` always makes a stock `arq.worker.Worker`. Here that is only the shell: its `on_startup` does
+not return but runs our worker, and what it does on SIGTERM and SIGINT, cancelling its main task, asks ours to drain.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import click
+
+from app.jobs.worker import Worker
+
+# Makes our worker, told whether to burst, and closes what it worked with.
+OpenWorker = Callable[[bool], AbstractAsyncContextManager[Worker]]
+
+
+def run_instead(open_worker: OpenWorker) -> Callable[[dict[Any, Any]], Awaitable[None]]:
+    """An arq `on_startup` hook that runs the worker made by `open_worker` until it is told to stop."""
+
+    async def on_startup(_ctx: dict[Any, Any]) -> None:
+        async with open_worker(_burst_wanted()) as worker:
+            await _run_until_cancelled(worker)
+        # Returning would start arq's own loop; this is how its main task ends well.
+        raise asyncio.CancelledError
+
+    return on_startup
+
+
+async def _run_until_cancelled(worker: Worker) -> None:
+    running = asyncio.create_task(worker.run(), name="worker")
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        worker.stop()
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            # A second signal: whoever sent it does not want to wait for the grace time.
+            worker.hand_back()
+            await running
+
+
+def _burst_wanted() -> bool:
+    """Whether arq's command line was called with --burst; the hook itself is not told."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.params.get("burst"))

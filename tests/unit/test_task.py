@@ -1,0 +1,146 @@
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Any
+
+import pytest
+from arq.cron import cron
+from pydantic import Field
+
+from app.jobs.context import Context, Resources
+from app.jobs.failures import UnknownTask, WrongArguments
+from app.jobs.queues import Queue
+from app.jobs.task import TaskRegistry
+
+registry = TaskRegistry()
+
+
+def _some_recipient(arguments: Mapping[str, Any]) -> Sequence[tuple[str, str]]:
+    return [] if arguments["email"] or arguments["phone"] else [("email", "is needed where there is no phone")]
+
+
+@registry.task(queue=Queue.NOTIFICATIONS, visible={"order"}, check=_some_recipient)
+async def tell(
+    context: Context,
+    order: Annotated[str, Field(min_length=1)],
+    email: str | None,
+    phone: str | None = None,
+    total: Decimal = Decimal(0),
+    day: date | None = None,
+) -> str:
+    """Tell the customer about an order.
+
+    The rest is for readers of the code.
+    """
+    return f"{context.job_id} {order} {email} {total!r} {day!r}"
+
+
+@registry.task(queue=Queue.DEFAULT, schedule=partial(cron, hour=2, minute=0))
+async def sweep(context: Context) -> None:
+    """Sweep."""
+
+
+def context() -> Context:
+    return Context(
+        job_id="j1",
+        root_id="j1",
+        task="tell",
+        job_try=1,
+        max_tries=4,
+        enqueued_at=datetime(2026, 1, 5, tzinfo=UTC),
+        resources=Resources(),
+    )
+
+
+async def test_a_task_is_awaited_like_the_function_it_is() -> None:
+    told = await tell(context(), "SUB-1", email=None, phone="98", total=Decimal("4.50"), day=date(2026, 1, 5))
+
+    assert told == "j1 SUB-1 None Decimal('4.50') datetime.date(2026, 1, 5)"
+
+
+async def test_a_task_gets_its_arguments_in_the_declared_types() -> None:
+    arguments = tell.arguments.validated((), {"order": "A", "email": "e", "total": "4.50", "day": "2026-01-05"})
+
+    assert arguments == {
+        "order": "A",
+        "email": "e",
+        "phone": None,
+        "total": Decimal("4.50"),
+        "day": date(2026, 1, 5),
+    }
+
+
+def test_a_payload_is_plain_json_without_defaults() -> None:
+    payload = tell.arguments.payload(("A", "e"), {"total": Decimal("4.50"), "day": date(2026, 1, 5)})
+
+    assert payload == {"order": "A", "email": "e", "total": "4.50", "day": "2026-01-05"}
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "faults"),
+    [
+        ((), {"email": "e"}, ["order"]),
+        ((), {"order": "", "email": "e"}, ["order"]),
+        ((), {"order": "A", "email": "e", "ordr": 1}, ["ordr"]),
+        ((), {"order": 5, "email": [], "day": "soon"}, ["order", "email", "day"]),
+        (("A",), {"order": "A", "email": "e"}, ["order"]),
+        (("A", "e", None, 1, None, "surplus"), {}, [""]),
+        ((), {"order": "A", "email": None}, ["email"]),
+        ((), {"order": "A", "email": "e", "total": float("nan")}, ["total"]),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(args: Sequence[Any], kwargs: dict[str, Any], faults: list[str]) -> None:
+    with pytest.raises(WrongArguments) as refusal:
+        tell.arguments.payload(args, kwargs)
+
+    assert [argument for argument, _ in refusal.value.faults] == faults
+
+
+def test_a_refusal_never_repeats_the_value() -> None:
+    with pytest.raises(WrongArguments) as refusal:
+        tell.arguments.payload((), {"order": "A", "email": "e", "day": "asha@example.com"})
+
+    assert "asha" not in str(refusal.value)
+
+
+def test_an_unknown_task_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(UnknownTask, match="did you mean sweep"):
+        registry["sweeep"]
+
+
+def test_what_is_not_declared_visible_is_hidden() -> None:
+    assert tell.shown({"order": "SUB-1", "email": "e"}) == {"order": "SUB-1", "email": "hidden"}
+
+
+def test_the_summary_is_the_docstrings_first_line() -> None:
+    assert tell.summary == "Tell the customer about an order."
+
+
+def test_a_schedule_is_an_arq_cron_job() -> None:
+    assert sweep.schedule is not None
+    assert (sweep.schedule.hour, sweep.schedule.minute) == (2, 0)
+
+
+def test_two_tasks_of_one_name_are_refused() -> None:
+    with pytest.raises(TypeError, match="two tasks are called sweep"):
+
+        @registry.task(queue=Queue.DEFAULT)
+        async def sweep(context: Context) -> None:
+            """Another."""
+
+
+def test_showing_an_argument_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="no argument phon to show"):
+
+        @registry.task(queue=Queue.DEFAULT, visible={"phon"})
+        async def call(context: Context, phone: str) -> None:
+            """Call."""
+
+
+def test_a_plain_function_is_no_task() -> None:
+    with pytest.raises(TypeError, match="not an async function"):
+
+        @registry.task(queue=Queue.DEFAULT)  # type: ignore[arg-type]  # the mistake under test
+        def not_async(context: Context) -> None:
+            """Not async."""

@@ -1,0 +1,65 @@
+"""What providers' failures mean: errors named after the outcome, without secrets and recipients."""
+
+import re
+from datetime import timedelta
+from typing import ClassVar
+
+from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
+
+MAX_WORDS = 300  # a provider's sentence; what is longer is an error page
+
+
+class ProviderFailure(Exception):
+    """A call to a provider that did not succeed.
+
+    `code` and `message` are the provider's own. `retry_after` is how long to wait before sending, or before asking
+    about an unknown outcome, again.
+    """
+
+    outcome: ClassVar[str]
+
+    def __init__(self, provider: str, code: str, message: str, *, retry_after: timedelta | None = None) -> None:
+        super().__init__(provider, code, message)
+        self.provider = provider
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.outcome} ({self.code}): {self.message}"
+
+
+class ProviderRefused(ProviderFailure, Refused):
+    """The provider said no to this message."""
+
+    outcome = "refused the message"
+
+
+class ProviderNotDone(ProviderFailure, NotDone):
+    """The provider could not take the message now: too many requests, or an error of its own."""
+
+    outcome = "did not take the message"
+
+
+class ProviderUnreachable(ProviderFailure, Unavailable):
+    """No connection to the provider: nothing was sent."""
+
+    outcome = "can't be reached"
+
+
+class Misconfigured(ProviderFailure, Unavailable):
+    """The provider does not know our keys, or is not what answers at its URL: a person must correct the settings."""
+
+    outcome = "can't be used with these settings"
+
+
+class ProviderOutcomeUnknown(ProviderFailure, OutcomeUnknown):
+    """The provider may have taken the message."""
+
+    outcome = "may have taken the message"
+
+
+def masked(words: str, recipient: str) -> str:
+    """`words` without the recipient: an address, or a number in E.164 in whole or starred out in part."""
+    pattern = rf"\+?{re.escape(recipient[1:6])}[\dX*]*" if recipient.startswith("+") else re.escape(recipient)
+    return re.sub(pattern, "<recipient>", words, flags=re.IGNORECASE)[:MAX_WORDS]

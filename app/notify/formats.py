@@ -1,0 +1,74 @@
+"""Money and dates as customers read them, and as tasks and contexts take them."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import format_currency, format_decimal
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+
+from app.notify.content import Line
+
+KOLKATA = ZoneInfo("Asia/Kolkata")
+_INDIAN_ENGLISH = Locale.parse("en_IN")
+
+# A midnight run formats a few prices and days a hundred thousand times; Babel takes as long as a template.
+_remembered = lru_cache(maxsize=1024)
+
+
+@_remembered
+def rupees(amount: Decimal) -> str:
+    """`₹1,00,000.00`, for mail."""
+    return format_currency(amount, "INR", locale=_INDIAN_ENGLISH)
+
+
+@_remembered
+def rupees_sms(amount: Decimal) -> str:
+    """`Rs 1,00,000.00`: GSM-7 lacks the ₹, and one of them more than halves what fits in an SMS."""
+    return f"Rs {format_decimal(amount, '#,##,##0.00', locale=_INDIAN_ENGLISH)}"
+
+
+@_remembered
+def long_date(day: date | str) -> str:
+    """`5 March 2026`; words in a date's place stay as they are."""
+    return day if isinstance(day, str) else format_date(day, "d MMMM y", locale=_INDIAN_ENGLISH)
+
+
+def _not_a_float(amount: object) -> object:
+    if isinstance(amount, float):
+        # pydantic takes only a ValueError for a fault of the argument.
+        raise ValueError("is a float, which can't hold paise exactly: write '1234.50'")  # noqa: TRY004
+    return amount
+
+
+def _day_in_india(given: object) -> object:
+    try:
+        # A plain date becomes midnight UTC here, which is the same day in India.
+        moment = datetime.fromisoformat(given) if isinstance(given, str) else given
+        if not isinstance(moment, datetime):
+            return given
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(KOLKATA).date()
+    except (ValueError, OverflowError):
+        # Python's own sentence would repeat the value.
+        raise ValueError("must be a date such as 2026-03-05") from None
+
+
+Rupees = Annotated[
+    Decimal,
+    BeforeValidator(_not_a_float),
+    # What the shop's numeric(10,2) columns hold.
+    Field(ge=0, max_digits=10, decimal_places=2, allow_inf_nan=False),
+    AfterValidator(abs),  # "-0" would be shown with its minus
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["1234.50"]}),
+]
+"""An amount of rupees, given as str, int or Decimal."""
+
+CustomerDate = Annotated[date, Strict(), BeforeValidator(_day_in_india)]
+"""A day in India, given as a date, a datetime (naive ones are UTC) or either as an ISO string."""
+
+ExpectedDelivery = Annotated[CustomerDate | Line, Field(union_mode="left_to_right")]
+"""A `CustomerDate`, or words such as "within 2 days"."""

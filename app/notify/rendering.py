@@ -1,0 +1,125 @@
+"""A notification's type and context made into the words of a mail or an SMS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from app.errors import Refused
+from app.notify.content import one_line
+from app.notify.formats import long_date, rupees, rupees_sms
+from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, Context, NotificationType
+
+# A single one of these in a product's name turns the SMS from 160 characters a segment to 70.
+_GSM7_FOR_TYPOGRAPHY = str.maketrans(
+    {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "₹": "Rs "}  # noqa: RUF001
+)
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_templates.filters |= {"rupees": rupees, "rupees_sms": rupees_sms, "long_date": long_date}
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedMail:
+    """`text` and `html` state the same facts."""
+
+    subject: str
+    text: str
+    html: str
+
+
+class UnknownNotification(Refused):
+    def __init__(self, notification_type: str) -> None:
+        super().__init__(notification_type)
+        self.notification_type = notification_type
+
+    def __str__(self) -> str:
+        return f"{self.notification_type!r} is no notification type: use one of {', '.join(NotificationType)}"
+
+
+class NoSmsForType(Refused):
+    def __init__(self, notification_type: str) -> None:
+        super().__init__(notification_type)
+        self.notification_type = notification_type
+
+    def __str__(self) -> str:
+        return f"{self.notification_type} goes by mail only: use one of {', '.join(SMS_CONTEXTS)}"
+
+
+class ContextIncomplete(Refused):
+    """`faults` holds a (key, what is wrong with it) for everything missing or wrong, never the values."""
+
+    def __init__(self, notification_type: str, faults: list[tuple[str, str]]) -> None:
+        super().__init__(notification_type, faults)
+        self.notification_type = notification_type
+        self.faults = faults
+
+    def __str__(self) -> str:
+        faults = "; ".join(f"{key}: {sentence}" for key, sentence in self.faults)
+        return f"context of {self.notification_type}: {faults}"
+
+
+def render_mail(notification_type: str, context: Mapping[str, object], frontend_url: str) -> RenderedMail:
+    """The mail of this type; `frontend_url` (no slash at its end) is where links lead that aren't given.
+
+    Raises UnknownNotification, or ContextIncomplete where the context lacks something or holds it wrong.
+    """
+    kind = _known(notification_type)
+    facts = _facts(kind, MAIL_CONTEXTS[kind], context, frontend_url)
+    # Folded again as a whole: whatever a template or a value does, no header can begin inside the subject.
+    subject = one_line(_render(f"{kind}/subject.txt", facts))
+    facts |= {"subject": subject, "shop_url": frontend_url}
+    return RenderedMail(subject, _render(f"{kind}/body.txt", facts), _render(f"{kind}/body.html", facts))
+
+
+def render_sms(notification_type: str, context: Mapping[str, object], frontend_url: str) -> str:
+    """The text message of this type, in GSM-7 where the context's values allow it.
+
+    Raises UnknownNotification, NoSmsForType, or ContextIncomplete as `render_mail` does.
+    """
+    kind = _known(notification_type)
+    if kind not in SMS_CONTEXTS:
+        raise NoSmsForType(kind)
+    facts = _facts(kind, SMS_CONTEXTS[kind], context, frontend_url)
+    return one_line(_render(f"{kind}/sms.txt", facts).translate(_GSM7_FOR_TYPOGRAPHY))
+
+
+def _known(notification_type: str) -> NotificationType:
+    try:
+        return NotificationType(notification_type)
+    except ValueError:
+        raise UnknownNotification(notification_type) from None
+
+
+def _facts(
+    kind: NotificationType, model: type[Context], context: Mapping[str, object], frontend_url: str
+) -> dict[str, object]:
+    try:
+        facts: dict[str, object] = dict(model.model_validate(dict(context)))
+    except ValidationError as error:
+        raise ContextIncomplete(kind, [_fault(details) for details in error.errors()]) from error
+    for key, path in DEFAULT_PATHS.items():
+        if key in facts and facts[key] is None:
+            order_number = quote(str(facts.get("order_number", "")), safe="")
+            facts[key] = frontend_url + path.format(order_number=order_number)
+    return facts
+
+
+def _fault(details: ErrorDetails) -> tuple[str, str]:
+    sentence = "is missing" if details["type"] == "missing" else details["msg"].removeprefix("Value error, ")
+    return str(details["loc"][0]), sentence
+
+
+def _render(template: str, facts: dict[str, object]) -> str:
+    return _templates.get_template(template).render(facts)

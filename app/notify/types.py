@@ -1,0 +1,126 @@
+"""The kinds of notification, and what each needs to know."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from app.notify.content import Address, Line, Name, OptionalWebLink, OrderNumber, WebLink
+from app.notify.formats import CustomerDate, ExpectedDelivery, Rupees
+
+
+class NotificationType(StrEnum):
+    ORDER_CONFIRMATION = "order_confirmation"
+    ORDER_SHIPPED = "order_shipped"
+    PAYMENT_FAILED = "payment_failed"
+    SUBSCRIPTION_RENEWAL = "subscription_renewal"
+    DISTRIBUTOR_APPROVED = "distributor_approved"
+    PASSWORD_RESET = "password_reset"  # noqa: S105 -- a name, no password
+    EMAIL_VERIFICATION = "email_verification"
+
+
+DEFAULT_PATHS: Mapping[str, str] = {
+    "order_tracking_url": "/orders/{order_number}",
+    "retry_payment_url": "/orders/{order_number}/pay",
+    "subscription_url": "/subscriptions",
+    "login_url": "/login",
+}
+"""Where on the shop's site (`FRONTEND_URL`) a link leads that the context doesn't give.
+
+The order number is quoted, so that it stays one segment of the path whatever is in it.
+"""
+
+_FREQUENCIES = {"daily": "Every day", "alternate_days": "Every other day", "weekly": "Every week"}
+
+
+def _frequency(label: str) -> str:
+    return _FREQUENCIES.get(label, label)
+
+
+Frequency = Annotated[Line, AfterValidator(_frequency)]
+"""A label of the shop's `subscription_frequency`, or words of the caller's own."""
+
+
+class Context(BaseModel):
+    """What a template may use. A mail's context holds everything that the SMS of its type does."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+class OrderConfirmationSms(Context):
+    order_number: OrderNumber
+    order_total: Rupees
+
+
+class OrderConfirmationMail(OrderConfirmationSms):
+    customer_name: Name
+    delivery_address: Address
+    order_tracking_url: OptionalWebLink = None
+
+
+class OrderShippedSms(Context):
+    order_number: OrderNumber
+    tracking_info: Line
+    expected_delivery: ExpectedDelivery
+
+
+class OrderShippedMail(OrderShippedSms):
+    customer_name: Name
+    order_tracking_url: OptionalWebLink = None
+
+
+class PaymentFailedSms(Context):
+    order_number: OrderNumber
+    retry_payment_url: OptionalWebLink = None
+
+
+class PaymentFailedMail(PaymentFailedSms):
+    customer_name: Name
+    order_total: Rupees
+    failure_reason: Line
+
+
+class SubscriptionRenewalSms(Context):
+    product_name: Line
+    amount: Rupees
+
+
+class SubscriptionRenewalMail(SubscriptionRenewalSms):
+    customer_name: Name
+    frequency: Frequency
+    next_delivery_date: CustomerDate
+    subscription_url: OptionalWebLink = None
+
+
+class DistributorApprovedMail(Context):
+    distributor_name: Name
+    login_url: OptionalWebLink = None
+
+
+class PasswordResetMail(Context):
+    reset_url: WebLink
+    customer_name: Name | None = None
+
+
+class EmailVerificationMail(Context):
+    verification_url: WebLink
+    customer_name: Name | None = None
+
+
+MAIL_CONTEXTS: Mapping[NotificationType, type[Context]] = {
+    NotificationType.ORDER_CONFIRMATION: OrderConfirmationMail,
+    NotificationType.ORDER_SHIPPED: OrderShippedMail,
+    NotificationType.PAYMENT_FAILED: PaymentFailedMail,
+    NotificationType.SUBSCRIPTION_RENEWAL: SubscriptionRenewalMail,
+    NotificationType.DISTRIBUTOR_APPROVED: DistributorApprovedMail,
+    NotificationType.PASSWORD_RESET: PasswordResetMail,
+    NotificationType.EMAIL_VERIFICATION: EmailVerificationMail,
+}
+
+SMS_CONTEXTS: Mapping[NotificationType, type[Context]] = {
+    NotificationType.ORDER_CONFIRMATION: OrderConfirmationSms,
+    NotificationType.ORDER_SHIPPED: OrderShippedSms,
+    NotificationType.PAYMENT_FAILED: PaymentFailedSms,
+    NotificationType.SUBSCRIPTION_RENEWAL: SubscriptionRenewalSms,
+}

@@ -1,0 +1,306 @@
+import pickle
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from app.notify.content import one_line
+from app.notify.rendering import (
+    ContextIncomplete,
+    NoSmsForType,
+    RenderedMail,
+    UnknownNotification,
+    render_mail,
+    render_sms,
+)
+from app.notify.types import MAIL_CONTEXTS, SMS_CONTEXTS, NotificationType
+from tests.unit.notification_contexts import CONTEXTS, FACTS, FRONTEND_URL
+from tests.unit.parsed_mail import ParsedMail
+
+NASTY = ["<script>alert(1)</script>", '"><b x="', "'", "</td></table>", "<!--", "]]>", "&lt;", "{{ 7*7 }}", "{% raw %}"]
+texts = (
+    st.one_of(
+        st.text(min_size=1, max_size=80),
+        st.lists(st.one_of(st.sampled_from(NASTY), st.text(max_size=8)), min_size=1, max_size=6).map("".join),
+    )
+    .map(lambda text: text[:80])
+    .filter(lambda text: one_line(text) != "")
+)
+
+# The first example of a run compiles the templates.
+untimed = settings(deadline=None)
+
+# GSM 03.38: the basic table; a character of the extension table takes two places.
+GSM7 = set(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+
+
+def mail(kind: NotificationType, **changes: object) -> RenderedMail:
+    return render_mail(kind, CONTEXTS[kind] | changes, FRONTEND_URL)
+
+
+def sms(kind: NotificationType, **changes: object) -> str:
+    return render_sms(kind, CONTEXTS[kind] | changes, FRONTEND_URL)
+
+
+def with_text(kind: NotificationType, text: str) -> dict[str, object]:
+    """The type's typical context with `text` wherever free text goes."""
+    checked = {"order_total", "amount", "next_delivery_date", "reset_url", "verification_url"}
+    return {key: value if key in checked else text for key, value in CONTEXTS[kind].items()}
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+def test_every_fact_stands_in_the_text_and_in_the_html(kind: NotificationType) -> None:
+    rendered = mail(kind)
+
+    for fact in FACTS[kind]:
+        assert fact in rendered.text
+        assert fact in ParsedMail(rendered.html).body_text
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"),
+    [
+        ("order_confirmation", "Your order ORD-20260305-000042 is confirmed"),
+        ("order_shipped", "Your order ORD-20260305-000042 is on its way"),
+        ("payment_failed", "Payment for your order ORD-20260305-000042 did not go through"),
+        ("subscription_renewal", "Your A2 Cow Milk, 1 litre subscription renews on 5 March 2026"),
+        ("distributor_approved", "Your IndoStar Naturals distributor account is approved"),
+        ("password_reset", "Reset your IndoStar Naturals password"),
+        ("email_verification", "Confirm your e-mail address for IndoStar Naturals"),
+    ],
+)
+def test_a_subject_says_what_the_mail_is_about(kind: str, subject: str) -> None:
+    assert mail(NotificationType(kind)).subject == subject
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+def test_every_link_of_the_html_stands_in_the_text(kind: NotificationType) -> None:
+    rendered = mail(kind)
+
+    links = {link.attributes["href"] for link in ParsedMail(rendered.html).all("a")}
+    assert len(links) == 2
+    assert all(link in rendered.text for link in links)
+
+
+def test_an_address_stands_on_lines_of_its_own() -> None:
+    rendered = mail(NotificationType.ORDER_CONFIRMATION, delivery_address="Flat <1>\r\n\r\nPune & more")
+
+    assert "\nFlat <1>\nPune & more\n" in rendered.text
+    assert ">Flat &lt;1&gt;<br>Pune &amp; more<" in rendered.html
+
+
+def test_words_for_an_expected_delivery_are_shown_as_they_are() -> None:
+    assert (
+        "Expected delivery: within 2 days\n"
+        in mail(NotificationType.ORDER_SHIPPED, expected_delivery="within 2 days").text
+    )
+
+
+@pytest.mark.parametrize("kind", [NotificationType.PASSWORD_RESET, NotificationType.EMAIL_VERIFICATION])
+@pytest.mark.parametrize("name", [None, "", " \n"])
+def test_who_has_no_name_is_greeted_without_one(kind: NotificationType, name: str | None) -> None:
+    rendered = mail(kind, customer_name=name)
+
+    assert rendered.text.startswith("Hello,\n")
+    assert ">Hello,<" in rendered.html
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "given_as", "leads_to"),
+    [
+        ("order_confirmation", "order_tracking_url", "https://track.example/1", "https://track.example/1"),
+        ("order_confirmation", "order_tracking_url", None, f"{FRONTEND_URL}/orders/ORD-20260305-000042"),
+        ("order_shipped", "order_tracking_url", "", f"{FRONTEND_URL}/orders/ORD-20260305-000042"),
+        ("payment_failed", "retry_payment_url", "http://pay.example/?a=1&b=2", "http://pay.example/?a=1&b=2"),
+        ("subscription_renewal", "subscription_url", "https://sub.example/", "https://sub.example/"),
+        ("distributor_approved", "login_url", "https://in.example/", "https://in.example/"),
+    ],
+)
+def test_a_link_that_is_given_replaces_the_default(kind: str, key: str, given_as: object, leads_to: str) -> None:
+    rendered = mail(NotificationType(kind), **{key: given_as})
+
+    assert leads_to in rendered.text
+    assert leads_to in [link.attributes["href"] for link in ParsedMail(rendered.html).all("a")]
+
+
+@untimed
+@given(texts.map(one_line).filter(lambda number: len(number) <= 100))
+def test_an_order_number_stays_one_segment_of_its_link(order_number: str) -> None:
+    rendered = mail(NotificationType.PAYMENT_FAILED, order_number=order_number)
+
+    link = urlsplit(ParsedMail(rendered.html).all("a")[0].attributes["href"])
+    assert f"{link.scheme}://{link.netloc}" == FRONTEND_URL
+    assert [unquote(segment) for segment in link.path.split("/")] == ["", "orders", order_number, "pay"]
+    assert (link.query, link.fragment) == ("", "")
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+@untimed
+@given(text=texts)
+def test_no_value_breaks_out_of_the_html(kind: NotificationType, text: str) -> None:
+    untroubled = ParsedMail(render_mail(kind, with_text(kind, "milk"), FRONTEND_URL).html)
+    context = with_text(kind, text) | {"delivery_address": one_line(text)}
+
+    parsed = ParsedMail(render_mail(kind, context, FRONTEND_URL).html)
+
+    assert parsed.shape == untroubled.shape
+    assert one_line(text) in parsed.body_text
+
+
+@untimed
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60))
+def test_a_given_link_is_refused_or_leads_exactly_where_it_says(rest: str) -> None:
+    url = f"https://shop.example/{rest}"
+    try:
+        rendered = mail(NotificationType.PASSWORD_RESET, reset_url=url)
+    except ContextIncomplete:
+        return
+    assert [link.attributes["href"] for link in ParsedMail(rendered.html).all("a")][:2] == [url, url]
+    assert f"\n{url}\n" in rendered.text
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+@untimed
+@given(text=texts)
+def test_no_value_begins_a_new_header(kind: NotificationType, text: str) -> None:
+    subject = render_mail(kind, with_text(kind, text + "\r\nBcc: x@example.com"), FRONTEND_URL).subject
+
+    assert len(subject.splitlines()) == 1
+    assert subject == one_line(subject)
+    assert len(subject) <= 998
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+def test_missing_keys_are_all_named(kind: NotificationType) -> None:
+    needed = {key for key, field in MAIL_CONTEXTS[kind].model_fields.items() if field.is_required()}
+
+    with pytest.raises(ContextIncomplete) as refusal:
+        render_mail(kind, {}, FRONTEND_URL)
+
+    assert sorted(refusal.value.faults) == sorted((key, "is missing") for key in needed)
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("order_confirmation", {"customer_name", "order_number", "order_total", "delivery_address"}),
+        ("order_shipped", {"customer_name", "order_number", "tracking_info", "expected_delivery"}),
+        ("payment_failed", {"customer_name", "order_number", "order_total", "failure_reason"}),
+        ("subscription_renewal", {"customer_name", "product_name", "frequency", "next_delivery_date", "amount"}),
+        ("distributor_approved", {"distributor_name"}),
+        ("password_reset", {"reset_url"}),
+        ("email_verification", {"verification_url"}),
+    ],
+)
+def test_a_mail_needs_what_the_contract_says(kind: str, keys: set[str]) -> None:
+    fields = MAIL_CONTEXTS[NotificationType(kind)].model_fields
+
+    assert {key for key, field in fields.items() if field.is_required()} == keys
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("order_confirmation", {"order_number", "order_total"}),
+        ("order_shipped", {"order_number", "tracking_info", "expected_delivery"}),
+        ("payment_failed", {"order_number"}),
+        ("subscription_renewal", {"product_name", "amount"}),
+    ],
+)
+def test_an_sms_needs_what_the_contract_says_and_never_more_than_its_mail(kind: str, keys: set[str]) -> None:
+    of_sms = SMS_CONTEXTS[NotificationType(kind)].model_fields
+    of_mail = MAIL_CONTEXTS[NotificationType(kind)].model_fields
+
+    assert {key for key, field in of_sms.items() if field.is_required()} == keys
+    assert of_sms.keys() <= of_mail.keys()
+
+
+def test_wrong_values_are_named_and_not_repeated() -> None:
+    with pytest.raises(ContextIncomplete) as refusal:
+        mail(
+            NotificationType.ORDER_CONFIRMATION,
+            order_number="\n",
+            order_total="4711 rupees",
+            delivery_address=["4711"],
+            order_tracking_url="javascript:4711",
+        )
+
+    assert {key for key, _ in refusal.value.faults} == {
+        "order_number",
+        "order_total",
+        "delivery_address",
+        "order_tracking_url",
+    }
+    assert "order_tracking_url: must be an http(s) URL" in str(refusal.value)
+    assert "4711" not in f"{refusal.value}{refusal.value!r}{refusal.value.__cause__}"
+    assert str(pickle.loads(pickle.dumps(refusal.value))) == str(refusal.value)
+
+
+@pytest.mark.parametrize("kind", NotificationType)
+def test_surplus_keys_are_ignored(kind: NotificationType) -> None:
+    assert mail(kind, coupon="MILK10", subject="Other", shop_url="https://evil.example") == mail(kind)
+
+
+def test_an_unknown_type_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UnknownNotification, match=r"'order_eaten' is no notification type: use one of order_conf"):
+        render_mail("order_eaten", {}, FRONTEND_URL)
+    with pytest.raises(UnknownNotification):
+        render_sms("order_eaten", {}, FRONTEND_URL)
+
+
+@pytest.mark.parametrize("kind", sorted(set(NotificationType) - SMS_CONTEXTS.keys()))
+def test_types_that_go_by_mail_only_have_no_sms(kind: NotificationType) -> None:
+    with pytest.raises(NoSmsForType, match=kind):
+        render_sms(kind, CONTEXTS[kind], FRONTEND_URL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts"),
+    [
+        ("order_confirmation", ["ORD-20260305-000042", "Rs 1,23,456.50"]),
+        ("order_shipped", ["ORD-20260305-000042", "BlueDart 79812345671", "5 March 2026"]),
+        ("payment_failed", ["ORD-20260305-000042", f"{FRONTEND_URL}/orders/ORD-20260305-000042/pay "]),
+        ("subscription_renewal", ["A2 Cow Milk, 1 litre", "Rs 75.00"]),
+    ],
+)
+def test_a_typical_sms_states_its_facts_in_one_segment_and_is_signed(kind: str, facts: list[str]) -> None:
+    text = sms(NotificationType(kind))
+
+    assert all(fact in text for fact in facts)
+    assert text.endswith(" - IndoStar Naturals")
+    assert set(text) <= GSM7
+    assert len(text) <= 160
+
+
+@pytest.mark.parametrize("kind", SMS_CONTEXTS)
+def test_an_sms_needs_only_its_own_keys(kind: NotificationType) -> None:
+    own = {key: value for key, value in CONTEXTS[kind].items() if key in SMS_CONTEXTS[kind].model_fields}
+
+    assert render_sms(kind, own, FRONTEND_URL) == sms(kind)
+
+
+def test_typography_in_a_value_does_not_cost_a_segment() -> None:
+    text = sms(
+        NotificationType.SUBSCRIPTION_RENEWAL, product_name="Asha\u2019s \u201cgold\u201d\u00a0ghee \u2013 1\u202fl"
+    )
+
+    assert 'Asha\'s "gold" ghee - 1 l' in text
+    assert set(text) <= GSM7
+
+
+def test_a_name_in_an_indian_script_stays_as_it_is() -> None:
+    assert "गाय का दूध" in sms(NotificationType.SUBSCRIPTION_RENEWAL, product_name="गाय का दूध")
+
+
+@pytest.mark.parametrize("kind", SMS_CONTEXTS)
+@untimed
+@given(text=texts)
+@example(text="₹")
+def test_an_sms_is_one_line_without_control_characters(kind: NotificationType, text: str) -> None:
+    rendered = render_sms(kind, with_text(kind, text), FRONTEND_URL)
+
+    assert rendered == one_line(rendered)

@@ -91,7 +91,7 @@ WHERE_FROM: Mapping[str, str] = {
 }
 
 
-class SettingsFault(Exception):  # noqa: N818
+class SettingsFault(Exception):
     """Settings that no process can start with: `faults` is (variable, what is wrong and what to do)."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
@@ -121,9 +121,11 @@ class _Source(BaseSettings):
     @classmethod
     def _report_every_fault_at_once(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         """Add the faults that lie between fields to those that lie within one."""
-        between = cls._faults_between_fields(data)
+        # A key pasted with a line's end would be refused by its provider, not here.
+        given = {name: value.strip() if isinstance(value, str) else value for name, value in data.items()}
+        between = cls._faults_between_fields(given)
         try:
-            model = handler(data)
+            model = handler(given)
         except ValidationError as error:
             raise SettingsFault([*map(_fault, error.errors()), *between]) from None
         if between:

@@ -18,7 +18,7 @@ class SoftTimeLimitExceeded(asyncio.CancelledError):
         return "the task ran longer than its soft time limit"
 
 
-class TimeLimitExceeded(Exception):  # noqa: N818
+class TimeLimitExceeded(Exception):
     """The task ran for its hard time limit and was ended."""
 
     def __str__(self) -> str:

@@ -26,6 +26,8 @@ class JobPool(ArqRedis):
 
     def __init__(self, connections: ConnectionPool, tasks: TaskRegistry) -> None:
         super().__init__(connections, job_serializer=serialize, job_deserializer=deserialize)
+        # The connections are made for this pool alone; redis-py assumes that they are shared.
+        self.auto_close_connection_pool = True
         self.tasks = tasks
         self._enqueue = script(self, "enqueue")
 

@@ -32,7 +32,7 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class TaskCancelledItself(Exception):  # noqa: N818
+class TaskCancelledItself(Exception):
     """A CancelledError left the task although nobody had cancelled it."""
 
 

@@ -20,7 +20,7 @@ TAG = "$"
 MAX_TRACEBACK_CHARACTERS = 8_000
 
 
-class JobFailed(Exception):  # noqa: N818 -- read as a sentence where it is caught
+class JobFailed(Exception):
     """A job's failure as its result tells it: what was raised (`type`), its message and its traceback."""
 
     def __init__(self, type: str, message: str, traceback: str = "") -> None:  # noqa: A002

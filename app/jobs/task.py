@@ -72,11 +72,11 @@ class Task(Generic[P, R]):
         schedule = options.get("schedule")
         self.schedule = schedule(function) if schedule else None
 
-    async def __call__(self, context: Context, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def __call__(self, context: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
         run: Callable[..., Awaitable[R]] = self.function
         return await run(context, **self.arguments.validated(args, kwargs))
 
-    async def enqueue(self, pool: ArqRedis, *args: P.args, **kwargs: P.kwargs) -> Job | None:
+    async def enqueue(self, pool: ArqRedis, /, *args: P.args, **kwargs: P.kwargs) -> Job | None:
         """The job, or None where `using(job_id=...)` named an id that is taken."""
         return await _enqueue(pool, self.name, {}, args, kwargs)
 
@@ -99,7 +99,7 @@ class TaskWithOptions(Generic[P, R]):
     task: Task[P, R]
     options: EnqueueOptions
 
-    async def enqueue(self, pool: ArqRedis, *args: P.args, **kwargs: P.kwargs) -> Job | None:
+    async def enqueue(self, pool: ArqRedis, /, *args: P.args, **kwargs: P.kwargs) -> Job | None:
         """The job, or None where the options' job id is taken."""
         return await _enqueue(pool, self.task.name, self.options, args, kwargs)
 

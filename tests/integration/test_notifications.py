@@ -1,0 +1,362 @@
+"""The notification tasks, from a call to what reached the provider and what is on record."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from app.db.engine import Database
+from app.dev.fakes import Fakes, running_fakes
+from app.dev.fakes.faults import Breakage, Failure, Refusal
+from app.dev.fakes.inbox import Message, Provider
+from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
+from app.jobs.context import Context, Resources
+from app.jobs.failures import WrongArguments
+from app.tasks import notifications as n
+from app.tasks.resources import open_resources
+from tests.settings import make_settings
+
+ORDER: dict[str, Any] = {
+    "order_number": "ORD-7",
+    "customer_name": "Asha <b>Patil</b>",
+    "order_total": "125000.50",
+    "delivery_address": "4 MG Road\nPune 411001",
+}
+MAIL = "asha@example.com"
+PHONE = "98123 45678"
+E164 = "+919812345678"
+
+
+@dataclass
+class Shop:
+    """The fakes, what tasks work with, and the table of messages."""
+
+    fakes: Fakes
+    resources: Resources
+
+    def job(self, job_id: str = "j1", *, root_id: str | None = None, job_try: int = 1) -> Context:
+        return Context(
+            job_id=job_id,
+            root_id=root_id or job_id,
+            task="t",
+            job_try=job_try,
+            max_tries=4,
+            enqueued_at=datetime(2026, 1, 5, tzinfo=UTC),
+            resources=self.resources,
+        )
+
+    def sent(self, provider: Provider) -> list[Message]:
+        return [*self.fakes.inbox.find(provider)]
+
+    async def messages(self) -> Sequence[dict[str, Any]]:
+        async with self.resources[Database].session() as session:
+            rows = await session.execute(text("SELECT * FROM tasks.messages ORDER BY root_job_id, channel"))
+            return [dict(row) for row in rows.mappings()]
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[Shop]:
+    async with running_fakes() as fakes:
+        settings = make_settings(database_url=database_url, fakes_url=fakes.url)
+        async with open_resources(settings) as resources:
+            yield Shop(fakes, resources)
+
+
+async def test_an_order_confirmation_is_one_mail_and_one_sms(shop: Shop) -> None:
+    result = await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+
+    [mail] = shop.sent(Provider.SENDGRID)
+    [sms] = shop.sent(Provider.TWILIO)
+    assert result == {
+        "email": {"status": "sent", "provider": "sendgrid", "message_id": mail.id},
+        "sms": {"status": "sent", "provider": "twilio", "message_id": sms.id},
+    }
+    assert mail.to == (MAIL,)
+    assert mail.text is not None
+    assert "₹1,25,000.50" in mail.text
+    assert mail.html is not None
+    assert "<b>" not in mail.html
+    assert sms.to == (E164,)
+    assert sms.text is not None
+    assert "Rs 1,25,000.50" in sms.text
+
+
+async def test_what_was_sent_is_on_record_without_the_recipient(shop: Shop) -> None:
+    await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+
+    mail, sms = await shop.messages()
+    assert (mail["channel"], mail["status"], mail["template"]) == ("email", "sent", "order_confirmation")
+    assert (mail["provider"], mail["provider_message_id"]) == ("sendgrid", shop.sent(Provider.SENDGRID)[0].id)
+    assert (mail["tries"], mail["possibly_twice"]) == (1, False)
+    assert mail["sent_at"] is not None
+    assert (mail["recipient"], sms["recipient"]) == ("a***@example.com", "+91******5678")
+
+
+async def test_a_job_that_is_run_twice_sends_nothing_twice(shop: Shop) -> None:
+    first = await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+    second = await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+
+    assert len(shop.sent(Provider.SENDGRID)) == len(shop.sent(Provider.TWILIO)) == 1
+    assert {channel: message["status"] for channel, message in second.items()} == {
+        "email": "already_sent",
+        "sms": "already_sent",
+    }
+    assert second["email"]["message_id"] == first["email"]["message_id"]
+
+
+async def test_a_retry_sends_only_what_is_missing(shop: Shop) -> None:
+    shop.fakes.faults.add(Failure(provider=Provider.TWILIO, status=429, times=1))
+    with pytest.raises(NotDone):
+        await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+
+    await n.send_order_confirmation_task(shop.job(job_try=2), email=MAIL, phone=PHONE, **ORDER)
+
+    assert len(shop.sent(Provider.SENDGRID)) == len(shop.sent(Provider.TWILIO)) == 1
+    mail, sms = await shop.messages()
+    assert (mail["tries"], sms["tries"]) == (1, 2)
+
+
+async def test_a_customer_without_mail_gets_the_sms_alone(shop: Shop) -> None:
+    result = await n.send_order_confirmation_task(shop.job(), email=None, phone=PHONE, **ORDER)
+
+    assert list(result) == ["sms"]
+    assert shop.sent(Provider.SENDGRID) == []
+
+
+async def test_a_refused_mail_does_not_keep_the_sms_back(shop: Shop) -> None:
+    shop.fakes.faults.add(Refusal(provider=Provider.SENDGRID, code=400))
+
+    with pytest.raises(Refused, match="sendgrid refused the message"):
+        await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+
+    assert len(shop.sent(Provider.TWILIO)) == 1
+    mail, sms = await shop.messages()
+    assert (mail["status"], sms["status"]) == ("refused", "sent")
+    assert MAIL not in mail["error"]
+
+
+async def test_while_one_message_may_still_go_out_the_job_is_tried_again(shop: Shop) -> None:
+    shop.fakes.faults.add(Refusal(provider=Provider.SENDGRID, code=400))
+    shop.fakes.faults.add(Failure(provider=Provider.TWILIO, status=429, times=1))
+    with pytest.raises(NotDone):
+        await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
+
+    # The mail stays refused; it is not offered to the provider again.
+    with pytest.raises(Refused):
+        await n.send_order_confirmation_task(shop.job(job_try=2), email=MAIL, phone=PHONE, **ORDER)
+
+    assert shop.fakes.inbox.counts[Provider.SENDGRID].requests == 1
+    assert len(shop.sent(Provider.TWILIO)) == 1
+
+
+async def test_a_rerun_sends_only_what_was_not_sent(shop: Shop) -> None:
+    shop.fakes.faults.add(Refusal(provider=Provider.SENDGRID, code=400, times=1))
+    with pytest.raises(Refused):
+        await n.send_order_confirmation_task(shop.job("j1"), email=MAIL, phone=PHONE, **ORDER)
+
+    result = await n.send_order_confirmation_task(shop.job("j2", root_id="j1"), email=MAIL, phone=PHONE, **ORDER)
+
+    assert {channel: message["status"] for channel, message in result.items()} == {
+        "email": "sent",
+        "sms": "already_sent",
+    }
+    assert len(shop.sent(Provider.SENDGRID)) == len(shop.sent(Provider.TWILIO)) == 1
+
+
+async def test_a_mail_nobody_knows_of_is_sent_again_and_counted(shop: Shop) -> None:
+    shop.fakes.faults.add(Breakage(provider=Provider.SENDGRID, kind="dropped_after", times=1))
+    with pytest.raises(NotDone):
+        await n.send_email_task(shop.job(), MAIL, "Hello", "Milk")
+    assert (await shop.messages())[0]["status"] == "unknown"
+
+    await n.send_email_task(shop.job(job_try=2), MAIL, "Hello", "Milk")
+
+    [message] = await shop.messages()
+    assert (message["status"], message["possibly_twice"]) == ("sent", True)
+    assert len(shop.sent(Provider.SENDGRID)) == 2
+
+
+async def test_an_sms_nobody_knows_of_is_looked_up_and_not_sent_again(shop: Shop) -> None:
+    shop.fakes.faults.add(Breakage(provider=Provider.TWILIO, kind="dropped_after", times=1))
+    with pytest.raises(NotDone):
+        await n.send_sms_task(shop.job(), PHONE, "Milk")
+
+    result = await n.send_sms_task(shop.job(job_try=2), PHONE, "Milk")
+
+    [sms] = shop.sent(Provider.TWILIO)
+    assert result == {"status": "already_sent", "provider": "twilio", "message_id": sms.id}
+    [message] = await shop.messages()
+    assert (message["status"], message["possibly_twice"]) == ("sent", False)
+
+
+async def test_an_sms_that_is_not_on_the_list_yet_is_asked_about_again(shop: Shop) -> None:
+    shop.fakes.faults.add(Breakage(provider=Provider.TWILIO, kind="dropped_before", times=1))
+    with pytest.raises(NotDone):
+        await n.send_sms_task(shop.job(), PHONE, "Milk")
+
+    with pytest.raises(NotDone) as waiting:
+        await n.send_sms_task(shop.job(job_try=2), PHONE, "Milk")
+
+    assert waiting.value.retry_after is not None
+    assert shop.sent(Provider.TWILIO) == []
+
+
+async def test_the_settings_may_forbid_to_send_again(database_url: str) -> None:
+    async with running_fakes() as fakes:
+        fakes.faults.add(Breakage(provider=Provider.SENDGRID, kind="dropped_after"))
+        settings = make_settings(database_url=database_url, fakes_url=fakes.url, resend_unknown_mail=False)
+        async with open_resources(settings) as resources:
+            shop = Shop(fakes, resources)
+
+            for job_try in (1, 2):
+                with pytest.raises(OutcomeUnknown):
+                    await n.send_email_task(shop.job(job_try=job_try), MAIL, "Hello", "Milk")
+
+            assert len(shop.sent(Provider.SENDGRID)) == 1
+
+
+async def test_wrong_keys_put_jobs_off_after_one_request(database_url: str) -> None:
+    async with running_fakes() as fakes:
+        settings = make_settings(database_url=database_url, fakes_url=fakes.url, sendgrid_api_key="SG.wrong")
+        async with open_resources(settings) as resources:
+            shop = Shop(fakes, resources)
+
+            for number in range(20):
+                with pytest.raises(Unavailable):
+                    await n.send_email_task(shop.job(f"j{number}"), MAIL, "Hello", "Milk")
+
+            assert fakes.inbox.counts[Provider.SENDGRID].requests == 1
+
+
+async def test_a_provider_that_is_not_there_is_waited_for(database_url: str) -> None:
+    settings = make_settings(database_url=database_url, fakes_url="http://127.0.0.1:9")
+    async with open_resources(settings) as resources:
+        shop = Shop(Fakes(), resources)
+
+        with pytest.raises(Unavailable, match="can't be reached"):
+            await n.send_email_task(shop.job(), MAIL, "Hello", "Milk")
+
+        assert [message["status"] for message in await shop.messages()] == ["failed"]
+
+
+async def test_without_postgres_nothing_is_sent(redis_url: str) -> None:
+    async with running_fakes() as fakes:
+        settings = make_settings(database_url="postgresql://me:secret@127.0.0.1:9/none", fakes_url=fakes.url)
+        async with open_resources(settings) as resources:
+            shop = Shop(fakes, resources)
+
+            with pytest.raises(Unavailable) as failure:
+                await n.send_email_task(shop.job(), MAIL, "Hello", "Milk")
+
+            assert "secret" not in str(failure.value)
+            assert fakes.inbox.counts[Provider.SENDGRID].requests == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "named"),
+    [
+        (n.send_email_task, {"to_email": "not an address", "subject": "s", "body": "b"}, "to_email"),
+        (n.send_email_task, {"to_email": MAIL, "subject": "  ", "body": "b"}, "subject"),
+        (n.send_email_task, {"to_email": MAIL, "subject": "Hi\r\nBcc: x@example.com", "body": "b"}, "subject"),
+        (n.send_email_task, {"to_email": MAIL, "subject": "s", "body": "x" * 10_000_000}, "body"),
+        (n.send_sms_task, {"phone": "22 1234 5678", "message": "m"}, "phone"),
+        (n.send_sms_task, {"phone": PHONE, "message": ""}, "message"),
+        (
+            n.send_templated_email_task,
+            {"to_email": MAIL, "notification_type": "birthday", "context": {}},
+            "notification_type",
+        ),
+        (
+            n.send_templated_email_task,
+            {"to_email": MAIL, "notification_type": "password_reset", "context": {"customer_name": "A"}},
+            "context.reset_url",
+        ),
+        (
+            n.send_templated_sms_task,
+            {"phone": PHONE, "notification_type": "password_reset", "context": {"reset_url": "https://x.example"}},
+            "notification_type",
+        ),
+        (n.send_order_confirmation_task, {"email": None, "phone": None, **ORDER}, "email"),
+        (n.send_order_confirmation_task, {"email": MAIL, "phone": "12345", **ORDER}, "phone"),
+        (n.send_order_confirmation_task, {"email": MAIL, "phone": PHONE, **ORDER, "order_total": 1.5}, "order_total"),
+    ],
+)
+async def test_bad_input_is_refused_by_name_and_nothing_is_sent(
+    shop: Shop, task: Any, arguments: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(WrongArguments) as refusal:
+        await task(shop.job(), **arguments)
+
+    assert named in dict(refusal.value.faults)
+    assert list(shop.fakes.inbox.find()) == []
+
+
+async def test_a_number_of_another_country_is_refused_before_the_mail_goes_out(shop: Shop) -> None:
+    with pytest.raises(Refused, match="not a number of a country that gets SMS"):
+        await n.send_order_confirmation_task(shop.job(), email=MAIL, phone="+447400123456", **ORDER)
+
+    assert list(shop.fakes.inbox.find()) == []
+
+
+async def test_a_reminder_leads_to_the_subscription(shop: Shop) -> None:
+    await n.send_subscription_renewal_reminder_task(
+        shop.job(),
+        email=MAIL,
+        customer_name="Asha",
+        product_name="A2 milk",
+        frequency="daily",
+        next_delivery_date="2026-03-05",
+        amount=64,
+        subscription_id=42,
+    )
+
+    [mail] = shop.sent(Provider.SENDGRID)
+    assert mail.text is not None
+    assert "https://shop.example/subscriptions/42" in mail.text
+    assert "5 March 2026" in mail.text
+
+
+async def test_the_other_tasks_reach_their_provider(shop: Shop) -> None:
+    job = shop.job
+    context = {"product_name": "Jaggery", "amount": 120}
+    shipped = {"tracking_info": "Van 4", "expected_delivery": "2026-03-05"}
+    await n.send_templated_sms_task(job("a"), PHONE, "subscription_renewal", context)
+    await n.send_templated_email_task(job("b"), MAIL, "distributor_approved", {"distributor_name": "Ravi"})
+    await n.send_order_shipped_task(job("c"), MAIL, PHONE, "ORD-7", "Asha", **shipped)
+    await n.send_payment_failed_task(job("d"), MAIL, "ORD-7", "Asha", 64, "declined", phone=PHONE)
+    await n.send_email_task(job("e"), MAIL, "Hello", "Milk", html_body="<p>Milk</p>")
+
+    assert len(shop.sent(Provider.SENDGRID)) == 4
+    assert len(shop.sent(Provider.TWILIO)) == 3
+
+
+async def test_many_messages_share_their_transactions(shop: Shop) -> None:
+    import asyncio
+
+    before = await _transactions(shop)
+
+    await asyncio.gather(*(n.send_sms_task(shop.job(f"j{i}"), PHONE, f"Milk {i}") for i in range(50)))
+
+    assert len(await shop.messages()) == 50
+    assert await _transactions(shop) - before < 60
+
+
+async def _transactions(shop: Shop) -> int:
+    async with shop.resources[Database].session() as session:
+        statement = text(
+            "SELECT pg_stat_force_next_flush(), xact_commit FROM pg_stat_database WHERE datname = current_database()"
+        )
+        return int((await session.execute(statement)).one()[1])
+
+
+async def test_the_requests_to_the_fakes_are_what_the_fakes_count(shop: Shop) -> None:
+    await n.send_sms_task(shop.job(), PHONE, "Milk")
+
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = (await client.get(f"{shop.fakes.url}/inbox")).json()
+
+    assert page["counts"]["twilio"]["messages"] == 1

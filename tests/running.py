@@ -1,0 +1,53 @@
+"""A worker of ours inside the test's own event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+from app.jobs.context import Resources
+from app.jobs.pool import JobPool
+from app.jobs.queues import Queue
+from app.jobs.task import TaskRegistry
+from app.jobs.worker import Worker
+
+ALL_QUEUES: Mapping[Queue, int] = dict.fromkeys(Queue, 10)
+
+
+@asynccontextmanager
+async def open_pool(redis_url: str, tasks: TaskRegistry) -> AsyncIterator[JobPool]:
+    pool = JobPool.from_dsn(redis_url, tasks)
+    try:
+        yield pool
+    finally:
+        await pool.aclose()
+
+
+def make_worker(
+    pool: JobPool,
+    resources: Iterable[Any] = (),
+    *,
+    slots: Mapping[Queue, int] = ALL_QUEUES,
+    lease: timedelta = timedelta(seconds=5),
+    grace: timedelta = timedelta(seconds=5),
+    burst: bool = False,
+) -> Worker:
+    return Worker(pool, Resources(resources), slots, health_key="health", lease=lease, grace=grace, burst=burst)
+
+
+@asynccontextmanager
+async def running_worker(pool: JobPool, resources: Iterable[Any] = (), **options: Any) -> AsyncIterator[Worker]:
+    """A worker that serves until the block ends, and is drained then."""
+    worker = make_worker(pool, resources, **options)
+    running = asyncio.create_task(worker.run())
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        await running
+
+
+async def run_burst(pool: JobPool, resources: Iterable[Any] = (), **options: Any) -> None:
+    """Runs everything that is due, and what that enqueues, to its end."""
+    await make_worker(pool, resources, burst=True, **options).run()

@@ -1,0 +1,71 @@
+"""Imports point one way, as docs/architecture.md draws it."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# Each layer may import itself and what stands below it.
+LAYERS = (
+    ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
+    ("app.tasks",),
+    ("app.notify",),
+    ("app.providers", "app.db", "app.jobs"),
+    ("app.logs",),
+    ("app.settings", "app.errors"),
+)
+# An entry point is started by the system or by a person, never by another one. The command line starts the fakes,
+# and what `make run` starts it starts as processes.
+ALLOWED_BETWEEN_ENTRIES = {("app.cli", "app.dev"), ("app.__main__", "app.cli")}
+# Neighbours that know nothing of each other.
+STRANGERS = {("app.jobs", "app.db"), ("app.jobs", "app.providers"), ("app.providers", "app.jobs")}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in [*ROOT.glob("app/**/*.py"), *ROOT.glob("admin_api/**/*.py"), ROOT / "worker.py"]:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        yield name, path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def part_of(module: str) -> str | None:
+    """The longest part of the drawing that the module lies in."""
+    parts = [part for layer in LAYERS for part in layer if module == part or module.startswith(f"{part}.")]
+    return max(parts, key=len, default=None)
+
+
+def layer_of(part: str) -> int:
+    return next(index for index, layer in enumerate(LAYERS) if part in layer)
+
+
+@pytest.mark.parametrize(("name", "path"), [pytest.param(*module, id=module[0]) for module in modules()])
+def test_imports_point_one_way(name: str, path: Path) -> None:
+    if name == "app":
+        return  # names the homes of what it gives away, and imports none of them itself
+    here = part_of(name)
+    assert here is not None, f"{name} has no place in the drawing"
+
+    for imported in imports(path):
+        there = part_of(imported)
+        if there is None or there == here:
+            continue
+        assert layer_of(there) >= layer_of(here), f"{name} imports {imported}, which stands above it"
+        assert (here, there) not in STRANGERS, f"{name} imports {imported}, which it should know nothing of"
+        if layer_of(here) == layer_of(there) == 0:
+            assert (here, there) in ALLOWED_BETWEEN_ENTRIES, f"{name} imports the entry point {imported}"
+
+
+def test_the_test_would_notice() -> None:
+    assert part_of("app.jobs.store") == "app.jobs"
+    assert layer_of("app.tasks") < layer_of("app.jobs")

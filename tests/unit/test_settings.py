@@ -1,0 +1,146 @@
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from app.settings import QueueSettings, Settings, SettingsFault, settings_or_exit
+
+COMPLETE: Mapping[str, str] = {
+    "REDIS_URL": "redis://:redis-password@localhost:6379/0",
+    "DATABASE_URL": "postgres://indostar:database-password@localhost/shop",
+    "FRONTEND_URL": "https://shop.example/",
+    "SENDGRID_API_KEY": "SG.sendgrid-secret",
+    "SENDGRID_FROM_EMAIL": "orders@example.com",
+    "TWILIO_ACCOUNT_SID": "AC1",
+    "TWILIO_AUTH_TOKEN": "twilio-secret",
+    "TWILIO_PHONE_NUMBER": "+15005550006",
+    "ADMIN_API_TOKEN": "operator-secret-0123456789abcdef",
+}
+SECRETS = ("redis-password", "database-password", "sendgrid-secret", "twilio-secret", "operator-secret")
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The complete settings and nothing else."""
+    for field in Settings.model_fields:
+        monkeypatch.delenv(field.upper(), raising=False)
+    for name, value in COMPLETE.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def read() -> Settings:
+    return Settings(_env_file=None)
+
+
+def faults_of(**values: Any) -> dict[str, str]:
+    with pytest.raises(SettingsFault) as fault:
+        Settings(_env_file=None, **values)
+    return dict(fault.value.faults)
+
+
+def test_production_is_what_nothing_else_is_said(environment: pytest.MonkeyPatch) -> None:
+    settings = read()
+
+    assert settings.environment == "production"
+    assert settings.notifications_concurrency == 100
+    assert settings.frontend_url == "https://shop.example"
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_every_form_of_database_url_is_taken(environment: pytest.MonkeyPatch, scheme: str) -> None:
+    environment.setenv("DATABASE_URL", f"{scheme}://me:pw@db:5433/shop?sslmode=require")
+
+    url = read().database_url.get_secret_value()
+
+    assert url == "postgresql+asyncpg://me:pw@db:5433/shop?sslmode=require"
+
+
+def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SENDGRID_BASE_URL", "")
+
+    assert read().sendgrid_base_url == "https://api.sendgrid.com"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("REDIS_URL", "http://localhost", "must begin with redis:// or rediss://"),
+        ("DATABASE_URL", "mysql://localhost/shop", "must begin with postgres://"),
+        ("DATABASE_URL", "postgres://localhost", "must name a database"),
+        ("SENDGRID_BASE_URL", "https://api.sendgrid.com/v3", "scheme and host only"),
+        ("TWILIO_BASE_URL", "api.twilio.com", "must be http"),
+        ("FRONTEND_URL", "shop.example", "must be an http"),
+        ("EMAIL_PROVIDER", "pigeon", "sendgrid"),
+        ("EMAIL_PROVIDER", "console", "must not be console in production"),
+        ("SMS_PROVIDER", "console", "must not be console in production"),
+        ("ADMIN_API_TOKEN", "short", "32 characters or more"),
+        ("ADMIN_API_READONLY_TOKEN", "short", "32 characters or more"),
+        ("NOTIFICATIONS_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("NOTIFICATIONS_CONCURRENCY", "many", "valid integer"),
+        ("SMS_COUNTRIES", "India", "pattern"),
+        ("LOG_LEVEL", "LOUD", "DEBUG"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_wrong(
+    environment: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    environment.setenv(variable, value)
+
+    faults = faults_of()
+
+    assert list(faults) == [variable]
+    assert sentence in faults[variable]
+
+
+@pytest.mark.parametrize("variable", sorted(COMPLETE))
+def test_a_missing_setting_is_named(environment: pytest.MonkeyPatch, variable: str) -> None:
+    environment.delenv(variable)
+
+    assert list(faults_of()) == [variable]
+
+
+def test_a_key_pasted_with_its_line_end_is_still_the_key(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SENDGRID_API_KEY", "SG.sendgrid-secret\n")
+
+    key = read().sendgrid_api_key
+
+    assert key is not None
+    assert key.get_secret_value() == "SG.sendgrid-secret"
+
+
+def test_every_fault_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("LOG_LEVEL", "LOUD")
+    environment.delenv("REDIS_URL")
+    environment.delenv("TWILIO_AUTH_TOKEN")
+
+    assert set(faults_of()) == {"LOG_LEVEL", "REDIS_URL", "TWILIO_AUTH_TOKEN"}
+
+
+def test_a_process_stops_with_a_line_a_fault(
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setitem(QueueSettings.model_config, "env_file", None)
+    environment.setenv("REDIS_URL", "amqp://user:redis-password@localhost")
+
+    with pytest.raises(SystemExit) as exit_:
+        settings_or_exit(QueueSettings)
+
+    assert exit_.value.code == 2
+    assert capsys.readouterr().err == "REDIS_URL: must begin with redis:// or rediss://\n"
+
+
+def test_secrets_are_in_no_repr_and_no_fault(environment: pytest.MonkeyPatch) -> None:
+    shown = repr(read()) + str(read())
+    environment.setenv("DATABASE_URL", "mysql://indostar:database-password@localhost/shop")
+    shown += str(faults_of()) + repr(faults_of(redis_url="amqp://:redis-password@localhost"))
+
+    assert [secret for secret in SECRETS if secret in shown] == []
+
+
+def test_a_backend_that_only_enqueues_needs_only_redis(environment: pytest.MonkeyPatch) -> None:
+    for name in COMPLETE:
+        if name != "REDIS_URL":
+            environment.delenv(name)
+
+    assert QueueSettings(_env_file=None).redis_url.get_secret_value() == COMPLETE["REDIS_URL"]

@@ -1,0 +1,60 @@
+"""The workers, for arq's command line: `arq worker.WorkerSettings`, or one of the others to scale a queue by itself.
+
+The settings read as arq's documentation has them. `on_startup` puts our worker in the place of the stock one, which
+could not keep the promises of docs/architecture.md; the stock one handles signals, `--check` and `--burst`.
+"""
+
+from typing import Any, cast
+
+from arq.typing import WorkerCoroutine
+from arq.worker import func
+
+from app.jobs.health import health_key
+from app.jobs.queues import Queue
+from app.jobs.serializer import deserialize, serialize
+from app.logs import configure_logging
+from app.settings import Settings, settings_or_exit
+from app.tasks import TASKS
+from app.tasks.serving import serve, shell_redis_settings
+
+settings = settings_or_exit(Settings)
+configure_logging(settings)
+
+
+class WorkerSettings:
+    """All three queues and the schedules, in one process."""
+
+    functions = [
+        func(
+            cast("WorkerCoroutine", task.function),
+            name=task.name,
+            timeout=task.time_limit,
+            max_tries=task.retry.max_tries,
+        )
+        for task in TASKS
+    ]
+    cron_jobs = [task.schedule for task in TASKS if task.schedule is not None]
+    redis_settings = shell_redis_settings(settings)
+    job_serializer = serialize
+    job_deserializer = deserialize
+    health_check_key = health_key(*Queue)
+    on_startup = staticmethod(serve(settings, [*Queue]))
+
+
+def one_queue(queue: Queue) -> dict[str, Any]:
+    """The same settings for a worker of this queue only."""
+    return {
+        "functions": WorkerSettings.functions,
+        "cron_jobs": WorkerSettings.cron_jobs,
+        "redis_settings": WorkerSettings.redis_settings,
+        "job_serializer": serialize,
+        "job_deserializer": deserialize,
+        "queue_name": queue.key,
+        "health_check_key": health_key(queue),
+        "on_startup": serve(settings, [queue]),
+    }
+
+
+DefaultWorker = one_queue(Queue.DEFAULT)
+NotificationsWorker = one_queue(Queue.NOTIFICATIONS)
+SubscriptionsWorker = one_queue(Queue.SUBSCRIPTIONS)

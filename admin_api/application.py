@@ -1,0 +1,32 @@
+"""The admin API as an app of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
+
+from admin_api.dependencies import services
+from admin_api.routes import router
+from app.logs import configure_logging
+from app.settings import Settings, settings_or_exit
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The app with these settings, by default the process's own. `/` leads to the page of the API."""
+    chosen = settings or settings_or_exit(Settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(chosen)
+        async with services(app, chosen):
+            yield
+
+    app = FastAPI(title="IndoStar background system", redoc_url=None, lifespan=lifespan)
+    app.include_router(router)
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
+    return app

@@ -1,0 +1,85 @@
+"""What the routes work with, and who may call them. Each is a FastAPI dependency that can be overridden."""
+
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, HTTPException, Request, status
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import SecretStr
+
+from app.db.engine import Database
+from app.jobs.pool import JobPool
+from app.settings import Settings
+from app.tasks import TASKS
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The queue, the database and the tokens."""
+
+    pool: JobPool
+    database: Database
+    operator_token: SecretStr | None
+    viewer_token: SecretStr | None
+
+
+@asynccontextmanager
+async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
+    """Gives `app` what the router needs, for as long as the context lasts."""
+    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
+    database = Database(settings.database_url.get_secret_value(), application_name="indostar admin api")
+    opened = Services(pool, database, settings.admin_api_token, settings.admin_api_readonly_token)
+    app.state.indostar = opened
+    try:
+        yield opened
+    finally:
+        await database.close()
+        await pool.aclose()
+
+
+def get_services(request: Request) -> Services:
+    opened = getattr(request.app.state, "indostar", None)
+    if not isinstance(opened, Services):
+        raise RuntimeError("enter admin_api.services(app, settings) in the app's lifespan, or override get_services")  # noqa: TRY004
+    return opened
+
+
+GivenServices = Annotated[Services, Depends(get_services)]
+
+
+class Role(StrEnum):
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+bearer = HTTPBearer(auto_error=False, description="ADMIN_API_TOKEN acts, ADMIN_API_READONLY_TOKEN reads.")
+
+
+def viewer(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], opened: GivenServices) -> Role:
+    """The caller's role; 401 without a valid token."""
+    token = given.credentials if given else ""
+    # Both are compared, whatever the first says: the time taken tells nothing.
+    is_operator = _same(token, opened.operator_token)
+    is_viewer = _same(token, opened.viewer_token)
+    if is_operator:
+        return Role.OPERATOR
+    if is_viewer:
+        return Role.VIEWER
+    reason = "this token is not valid" if token else "send Authorization: Bearer <token>"
+    raise HTTPException(status.HTTP_401_UNAUTHORIZED, reason, headers={"WWW-Authenticate": "Bearer"})
+
+
+def operator(role: Annotated[Role, Depends(viewer)]) -> Role:
+    """As `viewer`; 403 for a token that only reads."""
+    if role is not Role.OPERATOR:
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "this token only reads; acting takes the operator's")
+    return role
+
+
+def _same(given: str, wanted: SecretStr | None) -> bool:
+    expected = wanted.get_secret_value() if wanted else ""
+    return hmac.compare_digest(given.encode(), expected.encode()) and bool(expected)

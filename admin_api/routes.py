@@ -1,0 +1,120 @@
+"""The routes of the admin API."""
+
+import asyncio
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Path, Response, status
+from redis.exceptions import RedisError
+
+from admin_api.dependencies import GivenServices, Role, operator, viewer
+from admin_api.models import Health, JobView, NewJob, Problem, TaskList, TaskView
+from app.errors import Unavailable
+from app.jobs.failures import UnknownTask, WrongArguments
+from app.jobs.lookup import JobRecord, find_job
+from app.jobs.pool import JobPool
+
+# Whoever asks for readiness wants an answer, not a wait.
+READY_WITHIN_SECONDS = 2
+
+router = APIRouter(responses={status.HTTP_401_UNAUTHORIZED: {"model": Problem}})
+open_router = APIRouter(tags=["health"])
+Viewer = Annotated[Role, Depends(viewer)]
+
+
+@open_router.get("/healthz")
+async def healthz() -> Health:
+    """The process is alive."""
+    return Health(status="ok")
+
+
+@open_router.get("/readyz", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Health}})
+async def readyz(opened: GivenServices, response: Response) -> Health:
+    """Redis and PostgreSQL can be reached; 503 says which can't."""
+    faults = await asyncio.gather(_fault("Redis", opened.pool.ping()), _fault("PostgreSQL", opened.database.ping()))
+    if found := [fault for fault in faults if fault is not None]:
+        response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+        return Health(status="; ".join(found))
+    return Health(status="ok")
+
+
+async def _fault(name: str, ping: Awaitable[object]) -> str | None:
+    try:
+        async with asyncio.timeout(READY_WITHIN_SECONDS):
+            await ping
+    except TimeoutError:
+        return f"{name} does not answer within {READY_WITHIN_SECONDS} s"
+    except (RedisError, OSError, Unavailable) as error:
+        # The sentence of an error may hold a URL; its kind tells enough.
+        return f"{name} can't be reached ({type(error).__name__})"
+    return None
+
+
+@router.get("/admin/tasks", tags=["tasks"])
+async def list_tasks(opened: GivenServices, _role: Viewer) -> TaskList:
+    """Every task that can be enqueued, with the schema of its arguments."""
+    return TaskList(items=[TaskView.of(task) for task in opened.pool.tasks])
+
+
+@router.post(
+    "/admin/tasks/{name}/jobs",
+    tags=["tasks"],
+    status_code=status.HTTP_202_ACCEPTED,
+    dependencies=[Depends(operator)],
+    responses={
+        status.HTTP_403_FORBIDDEN: {"model": Problem},
+        status.HTTP_404_NOT_FOUND: {"model": Problem},
+        status.HTTP_409_CONFLICT: {"model": Problem},
+    },
+)
+async def enqueue(name: str, new: NewJob, opened: GivenServices) -> JobView:
+    """Enqueue a job of this task; with a `job_id` of your own at most once."""
+    pool = opened.pool
+    try:
+        task = pool.tasks[name]
+        options: dict[str, Any] = {"_job_id": new.job_id, "_defer_until": new.run_at}
+        if new.delay_seconds is not None:
+            options["_defer_by"] = timedelta(seconds=new.delay_seconds)
+        arguments = task.arguments.payload((), new.kwargs)
+        job = await pool.enqueue_job(name, **options, **arguments)
+    except UnknownTask as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from None
+    except WrongArguments as error:
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, _as_fastapi_says_it(error)) from None
+    if job is None:
+        raise HTTPException(status.HTTP_409_CONFLICT, f"there is a job with the id {new.job_id}")
+    return await _job(pool, job.job_id, Role.OPERATOR)
+
+
+@router.get("/admin/jobs/{job_id}", tags=["jobs"], responses={status.HTTP_404_NOT_FOUND: {"model": Problem}})
+async def get_job(job_id: Annotated[str, Path(max_length=200)], opened: GivenServices, role: Viewer) -> JobView:
+    """A job with its attempts."""
+    return await _job(opened.pool, job_id, role)
+
+
+async def _job(pool: JobPool, job_id: str, role: Role) -> JobView:
+    job = await find_job(pool, job_id)
+    if job is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no job {job_id}")
+    return JobView.of(job, _shown(pool, job, role))
+
+
+def _shown(pool: JobPool, job: JobRecord, role: Role) -> dict[str, Any]:
+    kwargs = dict(job.kwargs)
+    if role is Role.OPERATOR:
+        return kwargs
+    try:
+        return pool.tasks[job.task].shown(kwargs)
+    except UnknownTask:
+        return dict.fromkeys(kwargs, "hidden")
+
+
+def _as_fastapi_says_it(error: WrongArguments) -> list[dict[str, Any]]:
+    return [
+        {"type": "wrong_argument", "loc": ["body", "kwargs", *argument.split(".")], "msg": sentence}
+        for argument, sentence in error.faults
+    ]
+
+
+router.include_router(open_router)

@@ -13,11 +13,11 @@ again by policy.
 from datetime import timedelta
 
 
-class Refused(Exception):  # noqa: N818 -- an outcome, and the project's word for it
+class Refused(Exception):
     """The other side said no, in its own words. The same request would be refused again."""
 
 
-class NotDone(Exception):  # noqa: N818
+class NotDone(Exception):
     """Certainly did not happen; trying again is safe.
 
     `retry_after` is the other side's own wish (a Retry-After header) and wins over the policy's wait.
@@ -32,5 +32,5 @@ class Unavailable(NotDone):
     """A whole service could not be reached or can't be used now: waiting for it costs no try."""
 
 
-class OutcomeUnknown(Exception):  # noqa: N818
+class OutcomeUnknown(Exception):
     """May have happened. Whoever raises it could not find out; whoever catches it must not assume."""

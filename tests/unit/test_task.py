@@ -5,6 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import pytest
+from arq.connections import ArqRedis
 from arq.cron import cron
 from pydantic import Field
 
@@ -144,3 +145,11 @@ def test_a_plain_function_is_no_task() -> None:
         @registry.task(queue=Queue.DEFAULT)  # type: ignore[arg-type]  # the mistake under test
         def not_async(context: Context) -> None:
             """Not async."""
+
+
+async def mypy_checks_the_arguments_of_a_typed_enqueue(pool: ArqRedis) -> None:
+    """Never run: `make check` fails where one of these is not an error."""
+    await tell.enqueue(pool, "SUB-1")  # type: ignore[call-arg]  # email is missing
+    await tell.enqueue(pool, "SUB-1", email=5)  # type: ignore[arg-type]
+    await tell.using(job_id="j1").enqueue(pool, "SUB-1", "e", phon="98")  # type: ignore[call-arg]
+    await tell.using(jobid="j1").enqueue(pool, "SUB-1", "e")  # type: ignore[call-arg]

@@ -1,0 +1,56 @@
+"""The list of tasks as a table and as the page docs/tasks.md."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from app.jobs.scheduler import cron_expression
+from app.jobs.task import Task
+from app.tasks import TASKS
+
+
+def print_table() -> None:
+    table = Table()
+    for column in ("Task", "Queue", "Arguments", "What it does"):
+        table.add_column(column, overflow="fold")
+    for task in TASKS:
+        table.add_row(task.name, task.queue, ", ".join(_arguments(task)), task.summary)
+    Console().print(table)
+
+
+def task_page() -> str:
+    """docs/tasks.md, in full."""
+    lines = ["# Tasks", "", "Written by `make docs` from the tasks as they are declared in `app/tasks`.", ""]
+    for task in TASKS:
+        lines += _section(task)
+    return "\n".join(lines)
+
+
+def _section(task: Task[Any, Any]) -> list[str]:
+    limits = (
+        f"at most {task.retry.retries} retries; soft limit {_minutes(task.soft_time_limit.total_seconds())}, "
+        f"hard limit {_minutes(task.time_limit.total_seconds())}"
+    )
+    schedule = "" if task.schedule is None else f"; schedule `{cron_expression(task.schedule)}`"
+    return [
+        f"## `{task.name}`",
+        "",
+        task.summary,
+        "",
+        f"Queue `{task.queue}`; {limits}{schedule}.",
+        "",
+        *(f"- {argument}" for argument in _arguments(task)),
+        "",
+    ]
+
+
+def _arguments(task: Task[Any, Any]) -> list[str]:
+    return [
+        name if field.is_required() else f"{name}={field.default!r}"
+        for name, field in task.arguments.model.model_fields.items()
+    ]
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:g} min"

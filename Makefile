@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .DEFAULT_GOAL := help
 .PHONY: help run test unit check fix bench docs lock clean
@@ -46,8 +47,9 @@ bench: $(STAMP)  ## Measure speed and memory
 docs: $(STAMP)  ## Write docs/tasks.md from the declared tasks
 	@$(BIN)/python -m app tasks --markdown > docs/tasks.md
 
-lock:  ## Resolve requirements.lock anew (needs uv)
-	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-header --no-emit-index-url -o requirements.lock
+lock:  ## Resolve both locks anew (needs uv)
+	@uv pip compile pyproject.toml --group dev $(LOCK_FLAGS) -o requirements.lock
+	@uv pip compile pyproject.toml --constraints requirements.lock $(LOCK_FLAGS) -o requirements-runtime.lock
 
 clean:  ## Remove the venv and the local servers' data
 	@rm -rf $(VENV) .indostar

@@ -1,0 +1,100 @@
+"""The fakes as one ASGI app: the providers under their own paths, beside them the inbox and the faults."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Body, FastAPI, HTTPException, Query, Request, Response
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+
+from app.dev.fakes.exchange import Exchange
+from app.dev.fakes.faults import Fault, Faults
+from app.dev.fakes.inbox import MESSAGES_KEPT, Count, Inbox, Message, Provider
+from app.dev.fakes.provider import Clock
+from app.dev.fakes.sendgrid import FakeSendGrid
+from app.dev.fakes.twilio import FakeTwilio
+
+_TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self'"
+# A mail is a stranger's HTML: it may show its own styles and pictures, and load or run nothing.
+_MAIL_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+Limit = Annotated[int, Query(ge=1, le=MESSAGES_KEPT)]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class InboxPage:
+    """Newest first."""
+
+    counts: dict[Provider, Count]
+    messages: list[Message]
+
+
+class Fakes:
+    """All fake providers with their inbox and faults; `app` is for uvicorn or `httpx.ASGITransport`."""
+
+    def __init__(self, clock: Clock = _now) -> None:
+        self.url = "http://fakes"
+        self.inbox = Inbox()
+        self.faults = Faults()
+        self.sendgrid = FakeSendGrid(clock)
+        self.twilio = FakeTwilio(clock, self.inbox)
+        # The documentation pages load their scripts from elsewhere.
+        self.app = FastAPI(title="Fake providers", docs_url=None, redoc_url=None)
+        for path, name, provider in (
+            ("/v3", Provider.SENDGRID, self.sendgrid),
+            ("/2010-04-01", Provider.TWILIO, self.twilio),
+        ):
+            self.app.mount(path, Exchange(name, provider, self.faults, self.inbox, clock))
+        _add_control(self.app, self.inbox, self.faults)
+
+
+def _add_control(app: FastAPI, inbox: Inbox, faults: Faults) -> None:
+    @app.get("/healthz")
+    async def alive() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/faults")
+    async def active_faults() -> list[Fault]:
+        return faults.active()
+
+    @app.post("/faults", status_code=201)
+    async def add_fault(fault: Annotated[Fault, Body()]) -> Fault:
+        faults.add(fault)
+        return fault
+
+    @app.delete("/faults", status_code=204)
+    async def remove_faults() -> None:
+        faults.clear()
+
+    @app.get("/inbox")
+    async def messages(provider: Provider | None = None, to: str | None = None, limit: Limit = 100) -> InboxPage:
+        return InboxPage(inbox.counts, inbox.find(provider, to, limit))
+
+    @app.delete("/inbox", status_code=204)
+    async def empty_inbox() -> None:
+        inbox.clear()
+
+    @app.get("/inbox/{message_id}/html", response_class=HTMLResponse)
+    async def mail_as_html(message_id: str) -> Response:
+        message = inbox.get(message_id)
+        if message is None or message.html is None:
+            raise HTTPException(404, "no such mail with an HTML part is in the inbox")
+        return HTMLResponse(message.html, headers={"Content-Security-Policy": _MAIL_POLICY})
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page(
+        request: Request, provider: Provider | None = None, to: str | None = None, limit: Limit = 100
+    ) -> Response:
+        return _TEMPLATES.TemplateResponse(
+            request,
+            "inbox.html",
+            {"counts": inbox.counts, "messages": inbox.find(provider, to, limit), "faults": faults.active()},
+            headers={"Content-Security-Policy": _PAGE_POLICY},
+        )

@@ -1,0 +1,110 @@
+"""A request's way through a fake provider: reply, fault, inbox, count."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from app.dev.fakes.faults import Breakage, Failure, Faults, Refusal
+from app.dev.fakes.inbox import Inbox, Provider
+from app.dev.fakes.provider import Clock, FakeProvider, Reply
+
+# What a load balancer says when the service behind it does not.
+_HTML = {502: "Bad Gateway", 503: "Service Temporarily Unavailable"}
+
+
+class Exchange:
+    """ASGI app for all paths of one provider."""
+
+    def __init__(self, name: Provider, provider: FakeProvider, faults: Faults, inbox: Inbox, clock: Clock) -> None:
+        self._name = name
+        self._provider = provider
+        self._faults = faults
+        self._inbox = inbox
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        count = self._inbox.counts[self._name]
+        count.requests += 1
+        answer = None
+        try:
+            answer = await self._answer(Request(scope, receive))
+        finally:
+            count.answers["none" if answer is None else str(answer.status_code)] += 1
+        if answer is not None:
+            await answer(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response | None:
+        """None when there is none, and the client is gone."""
+        try:
+            reply = await self._provider.reply(request)
+        except ClientDisconnect:
+            return None
+        recipients = [recipient for message in reply.accepted for recipient in message.to]
+        latency, fault = self._faults.strike(self._name, "lookup" if request.method == "GET" else "send", recipients)
+        match fault:
+            case Failure():
+                reply = Reply(self._failure(fault))
+            case Refusal():
+                reply = Reply(self._provider.refusal(fault.code, fault.recipient or ", ".join(recipients)))
+            case Breakage(kind="dropped_before"):
+                reply = reply._replace(accepted=())
+            case Breakage(kind="wrong_json"):
+                reply = reply._replace(answer=_broken_off(reply.answer))
+        for message in reply.accepted:
+            self._inbox.add(message)
+        if latency and await _left_within(latency, request.receive):
+            return None
+        match fault:
+            case Breakage(kind="no_answer"):
+                await _left(request.receive)
+                return None
+            case Breakage(kind="dropped_before" | "dropped_after"):
+                await _drop(request)
+                return None
+        return reply.answer
+
+    def _failure(self, fault: Failure) -> Response:
+        reason = _HTML.get(fault.status)
+        answer = (
+            HTMLResponse(f"<html><body><h1>{fault.status} {reason}</h1></body></html>", fault.status)
+            if reason
+            else self._provider.failure(fault.status)
+        )
+        if fault.retry_after is not None:
+            answer.headers["Retry-After"] = str(fault.retry_after)
+        if fault.rate_limit_reset is not None:
+            reset = int(self._clock().timestamp()) + fault.rate_limit_reset
+            answer.headers.update({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset)})
+        return answer
+
+
+def _broken_off(answer: Response) -> Response:
+    """The same status with half a JSON document, and without the headers that may hold an id."""
+    body = bytes(answer.body)
+    return Response(body[: len(body) // 2] or b"{", answer.status_code, media_type="application/json")
+
+
+async def _left(receive: Receive) -> None:
+    """Return once the client has closed the connection."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _left_within(seconds: float, receive: Receive) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await _left(receive)
+            return True
+    return False
+
+
+async def _drop(request: Request) -> None:
+    transport = request.scope.get("state", {}).get("transport")
+    if transport is None:
+        # In-process there is no socket; this is how the client's own transport would put it.
+        raise ConnectionResetError("the fake provider dropped the connection")
+    transport.abort()
+    await _left(request.receive)

@@ -1,0 +1,110 @@
+"""Faults on demand: what goes wrong, for whom and how often."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.dev.fakes import sendgrid, twilio
+from app.dev.fakes.inbox import Provider
+
+REFUSALS: Mapping[Provider, Collection[int]] = {
+    Provider.SENDGRID: sendgrid.REFUSALS,
+    Provider.TWILIO: twilio.REFUSALS,
+}
+
+Operation = Literal["send", "lookup"]
+
+
+class _Fault(BaseModel):
+    """`times` counts the requests it still strikes; without it, it strikes until it is removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    provider: Provider
+    on: Operation = "send"
+    recipient: str | None = None
+    times: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _a_lookup_has_no_recipient(self) -> Self:
+        if self.on == "lookup" and self.recipient is not None:
+            raise ValueError("recipient picks messages being sent; leave it out for on=lookup")
+        return self
+
+
+class Latency(_Fault):
+    """The request is worked on at once, but the answer takes its time."""
+
+    kind: Literal["latency"] = "latency"
+    milliseconds: int = Field(ge=1, le=3_600_000)
+
+
+class Failure(_Fault):
+    """Nothing is accepted. `retry_after` and `rate_limit_reset` are seconds from now, sent as headers."""
+
+    kind: Literal["failure"] = "failure"
+    status: Literal[429, 500, 502, 503]
+    retry_after: int | None = Field(default=None, ge=0)
+    rate_limit_reset: int | None = Field(default=None, ge=0)
+
+
+class Refusal(_Fault):
+    """Nothing is accepted; `code` is Twilio's error code or SendGrid's status."""
+
+    kind: Literal["refusal"] = "refusal"
+    code: int
+
+    @model_validator(mode="after")
+    def _code_is_one_of_the_providers(self) -> Self:
+        known = REFUSALS[self.provider]
+        if self.code not in known:
+            raise ValueError(f"{self.provider} refuses with {', '.join(map(str, sorted(known)))}")
+        return self
+
+
+class Breakage(_Fault):
+    """All but `dropped_before` leave the message accepted, and the client not knowing."""
+
+    kind: Literal["no_answer", "dropped_before", "dropped_after", "wrong_json"]
+
+
+Fault = Annotated[Latency | Failure | Refusal | Breakage, Field(discriminator="kind")]
+
+
+class Faults:
+    """The active faults, oldest first."""
+
+    def __init__(self) -> None:
+        self._active: list[Fault] = []
+
+    def add(self, fault: Fault) -> None:
+        self._active.append(fault.model_copy())
+
+    def clear(self) -> None:
+        self._active.clear()
+
+    def active(self) -> list[Fault]:
+        return list(self._active)
+
+    def strike(
+        self, provider: Provider, operation: Operation, recipients: Sequence[str]
+    ) -> tuple[float, Failure | Refusal | Breakage | None]:
+        """What befalls this request: seconds of latency (all that match add up) and the first other fault."""
+        seconds = 0.0
+        struck: Failure | Refusal | Breakage | None = None
+        for fault in self._active:
+            if (fault.provider, fault.on) != (provider, operation):
+                continue
+            if fault.recipient is not None and fault.recipient not in recipients:
+                continue
+            if isinstance(fault, Latency):
+                seconds += fault.milliseconds / 1000
+            elif struck is None:
+                struck = fault
+            else:
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+        self._active = [fault for fault in self._active if fault.times != 0]
+        return seconds, struck

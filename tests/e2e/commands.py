@@ -1,0 +1,71 @@
+"""Running the project's commands as their users do."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from app.settings import PROJECT_ROOT
+
+# What of this process's environment a command needs to run at all.
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+BIN = Path(sys.executable).parent
+
+
+class Command:
+    """A running command and what it has printed (both streams, in `output`)."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.output = ""
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.output += line.decode()
+
+    def send(self, sign: signal.Signals) -> None:
+        self.process.send_signal(sign)
+
+    async def exit_code(self, *, within: float) -> int:
+        """Waits for its end."""
+        async with asyncio.timeout(within):
+            await self._reading
+            return await self.process.wait()
+
+
+@asynccontextmanager
+async def command(
+    *arguments: str, environment: Mapping[str, str], folder: Path = PROJECT_ROOT
+) -> AsyncIterator[Command]:
+    """Starts a program of the venv with this environment and nothing of ours; kills it at the end."""
+    program, *rest = arguments
+    process = await asyncio.create_subprocess_exec(
+        BIN / program,
+        *rest,
+        cwd=folder,
+        env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | dict(environment),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    running = Command(process)
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await running.exit_code(within=10)
+
+
+async def run_to_end(
+    *arguments: str, environment: Mapping[str, str], folder: Path = PROJECT_ROOT, within: float = 30
+) -> tuple[int, str]:
+    """Exit code and output of a command."""
+    async with command(*arguments, environment=environment, folder=folder) as running:
+        code = await running.exit_code(within=within)
+        return code, running.output

@@ -1,0 +1,203 @@
+"""`arq worker.WorkerSettings` as a process: start, work, check, burst and every way to end."""
+
+import signal
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from app.dev.fakes import Fakes, running_fakes
+from app.dev.fakes.faults import Latency
+from app.dev.fakes.inbox import Provider
+from app.dev.state import free_port
+from app.dev.valkey import EmbeddedValkey
+from app.jobs.health import is_alive
+from app.jobs.lookup import JobState, find_job
+from app.jobs.pool import JobPool
+from app.jobs.queues import Queue
+from app.tasks import TASKS
+from app.tasks.notifications import send_email_task, send_order_confirmation_task, send_sms_task
+from tests.e2e.commands import command, run_to_end
+from tests.folders import open_folder
+from tests.running import open_pool
+from tests.settings import as_environment, make_settings
+from tests.waiting import until
+
+ARQ = ("arq", "worker.WorkerSettings")
+MAIL = ("asha@example.com", "Hello", "Milk")
+
+
+@pytest.fixture
+async def fakes() -> AsyncIterator[Fakes]:
+    async with running_fakes() as fakes:
+        yield fakes
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str, fakes: Fakes) -> Mapping[str, str]:
+    settings = make_settings(database_url=database_url, redis_url=redis_url, fakes_url=fakes.url)
+    return as_environment(settings) | {"JOB_LEASE_SECONDS": "1"}
+
+
+@pytest.fixture
+async def pool(redis_url: str) -> AsyncIterator[JobPool]:
+    async with open_pool(redis_url, TASKS) as pool:
+        yield pool
+
+
+async def test_it_does_the_work_at_the_servers_that_the_environment_names(
+    environment: Mapping[str, str], pool: JobPool, fakes: Fakes
+) -> None:
+    async with command(*ARQ, environment=environment) as worker:
+        job = await send_order_confirmation_task.enqueue(
+            pool, "asha@example.com", "9812345678", "ORD-7", "Asha", "64.00", "Pune"
+        )
+        assert job is not None
+
+        result = await job.result(timeout=20, poll_delay=0.05)
+
+        assert [result["email"]["message_id"]] == [mail.id for mail in fakes.inbox.find(Provider.SENDGRID)]
+        assert [result["sms"]["message_id"]] == [sms.id for sms in fakes.inbox.find(Provider.TWILIO)]
+        worker.send(signal.SIGTERM)
+        assert await worker.exit_code(within=10) == 0
+    assert "asha@example.com" not in worker.output
+    assert "9812345678" not in worker.output
+
+
+async def test_check_tells_whether_a_worker_lives(environment: Mapping[str, str], redis_url: str) -> None:
+    assert (await run_to_end(*ARQ, "--check", environment=environment))[0] == 1
+
+    async with command(*ARQ, environment=environment):
+        await until(lambda: is_alive(redis_url), within=20)
+
+        assert (await run_to_end(*ARQ, "--check", environment=environment))[0] == 0
+
+
+async def test_burst_empties_the_three_queues_and_leaves_what_is_deferred(
+    environment: Mapping[str, str], pool: JobPool, fakes: Fakes
+) -> None:
+    for queue in Queue:
+        await send_email_task.using(queue=queue).enqueue(pool, *MAIL)
+    await pool.enqueue_job("send_email_task", *MAIL, _job_id="later", _defer_by=3600)
+
+    code, _ = await run_to_end(*ARQ, "--burst", environment=environment)
+
+    assert code == 0
+    assert len(fakes.inbox.find()) == 3
+    later = await find_job(pool, "later")
+    assert later is not None
+    assert later.state is JobState.SCHEDULED
+
+
+@pytest.mark.parametrize(
+    ("settings", "queue"),
+    [
+        ("worker.DefaultWorker", Queue.DEFAULT),
+        ("worker.NotificationsWorker", Queue.NOTIFICATIONS),
+        ("worker.SubscriptionsWorker", Queue.SUBSCRIPTIONS),
+    ],
+)
+async def test_a_one_queue_worker_serves_its_queue_only(
+    environment: Mapping[str, str], pool: JobPool, settings: str, queue: Queue
+) -> None:
+    for each in Queue:
+        await send_email_task.using(queue=each, job_id=each.value).enqueue(pool, *MAIL)
+
+    code, _ = await run_to_end("arq", settings, "--burst", environment=environment)
+
+    assert code == 0
+    states = {each: await find_job(pool, each.value) for each in Queue}
+    assert {each for each, job in states.items() if job and job.state is JobState.SUCCEEDED} == {queue}
+
+
+async def test_sigterm_lets_a_running_job_end(environment: Mapping[str, str], pool: JobPool, fakes: Fakes) -> None:
+    fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=1000))
+    async with command(*ARQ, environment=environment) as worker:
+        await send_email_task.using(job_id="j1").enqueue(pool, *MAIL)
+        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests, within=20)
+
+        worker.send(signal.SIGTERM)
+
+        assert await worker.exit_code(within=10) == 0
+    job = await find_job(pool, "j1")
+    assert job is not None
+    assert (job.state, job.tries) == (JobState.SUCCEEDED, 1)
+
+
+async def test_a_second_sigterm_hands_the_job_back_at_once(
+    environment: Mapping[str, str], pool: JobPool, fakes: Fakes
+) -> None:
+    fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=60_000))
+    async with command(*ARQ, environment=environment) as worker:
+        await send_email_task.using(job_id="j1").enqueue(pool, *MAIL)
+        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests, within=20)
+
+        worker.send(signal.SIGTERM)
+        await until(lambda: "worker.draining" in worker.output, within=10)
+        worker.send(signal.SIGTERM)
+
+        assert await worker.exit_code(within=10) == 0
+    job = await find_job(pool, "j1")
+    assert job is not None
+    assert (job.state, job.tries) == (JobState.QUEUED, 0)
+
+
+async def test_a_killed_workers_job_runs_again_when_its_lease_is_over(
+    environment: Mapping[str, str], pool: JobPool, fakes: Fakes
+) -> None:
+    fakes.faults.add(Latency(provider=Provider.TWILIO, milliseconds=60_000, times=1))
+    async with command(*ARQ, environment=environment) as worker:
+        job = await send_sms_task.using(job_id="j1").enqueue(pool, "9812345678", "Milk")
+        assert job is not None
+        await until(lambda: fakes.inbox.counts[Provider.TWILIO].requests, within=20)
+        worker.send(signal.SIGKILL)
+
+    async with command(*ARQ, environment=environment):
+        # The fake has the SMS, and is asked before it is sent again.
+        assert (await job.result(timeout=20, poll_delay=0.05))["status"] == "already_sent"
+
+    found = await find_job(pool, "j1")
+    assert found is not None
+    assert [attempt.outcome for attempt in found.attempts] == ["lost", "succeeded"]
+    assert found.tries == 1
+    assert len(fakes.inbox.find()) == 1
+
+
+async def test_a_wrong_setting_stops_it_with_a_line_and_no_traceback(environment: Mapping[str, str]) -> None:
+    code, output = await run_to_end(*ARQ, environment={**environment, "REDIS_URL": "nonsense", "LOG_LEVEL": "LOUD"})
+
+    assert code == 2
+    assert sorted(output.splitlines()) == [
+        "LOG_LEVEL: Input should be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'",
+        "REDIS_URL: must begin with redis:// or rediss://",
+    ]
+
+
+async def test_a_loop_that_dies_ends_the_process(environment: Mapping[str, str], pool: JobPool) -> None:
+    await pool.set(Queue.DEFAULT.key, "not a queue")
+
+    code, output = await run_to_end(*ARQ, environment=environment)
+
+    assert code == 1
+    assert "WRONGTYPE" in output
+
+
+async def test_it_waits_for_a_redis_that_is_not_there_yet(environment: Mapping[str, str], fakes: Fakes) -> None:
+    with open_folder() as folder:
+        await _redis_comes_late(environment, folder)
+
+
+async def _redis_comes_late(environment: Mapping[str, str], folder: Path) -> None:
+    port = free_port(0)
+    (folder / "valkey-port").write_text(str(port))
+    url = f"redis://127.0.0.1:{port}/0"
+    async with command(*ARQ, environment={**environment, "REDIS_URL": url}) as worker:
+        await until(lambda: "redis connection error" in worker.output, within=20)
+
+        async with EmbeddedValkey(folder, durable=False) as late, open_pool(late.url, TASKS) as pool:
+            assert late.url == url
+            job = await send_email_task.enqueue(pool, *MAIL)
+            assert job is not None
+            assert (await job.result(timeout=20, poll_delay=0.05))["status"] == "sent"
+            worker.send(signal.SIGTERM)
+            assert await worker.exit_code(within=10) == 0

@@ -1,0 +1,221 @@
+"""The admin API over HTTP against real servers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+
+import admin_api
+from admin_api.application import create_app
+from admin_api.dependencies import Role, operator, viewer
+from app.jobs.pool import JobPool
+from app.tasks import TASKS
+from tests.running import open_pool, run_burst
+from tests.settings import OPERATOR_TOKEN, VIEWER_TOKEN, make_settings
+
+OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
+VIEWER = {"Authorization": f"Bearer {VIEWER_TOKEN}"}
+MAIL = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://admin", headers=OPERATOR) as client:
+            yield client
+
+
+@pytest.fixture
+async def api(database_url: str, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(create_app(make_settings(database_url=database_url, redis_url=redis_url))) as client:
+        yield client
+
+
+@pytest.fixture
+async def pool(redis_url: str) -> AsyncIterator[JobPool]:
+    async with open_pool(redis_url, TASKS) as pool:
+        yield pool
+
+
+async def test_health_needs_no_token(api: httpx.AsyncClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = await api.get(path, headers={"Authorization": ""})
+
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_readiness_names_what_can_not_be_reached() -> None:
+    settings = make_settings(database_url="postgresql://me:secret@127.0.0.1:9/x", redis_url="redis://127.0.0.1:9/0")
+    async with client_of(create_app(settings)) as api:
+        ready, alive = await api.get("/readyz"), await api.get("/healthz")
+
+    assert alive.status_code == 200
+    assert ready.status_code == 503
+    assert "Redis can't be reached" in ready.text
+    assert "PostgreSQL can't be reached" in ready.text
+    assert "secret" not in ready.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/admin/tasks"), ("GET", "/admin/jobs/x"), ("POST", "/admin/tasks/send_sms_task/jobs")]
+)
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer wrong", "Basic eDp5", "Bearer ₹"])
+async def test_without_a_valid_token_nothing_is_told(
+    api: httpx.AsyncClient, method: str, path: str, authorization: str
+) -> None:
+    headers = {"Authorization": authorization.encode()}
+    answer = await api.request(method, path, headers=headers, json={} if method == "POST" else None)  # type: ignore[arg-type]  # bytes are fine
+
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_without_a_token_in_the_settings_nobody_gets_in(database_url: str, redis_url: str) -> None:
+    settings = make_settings(
+        database_url=database_url, redis_url=redis_url, admin_api_token=None, admin_api_readonly_token=None
+    )
+    async with client_of(create_app(settings)) as api:
+        for authorization in ("", "Bearer ", "Bearer None"):
+            answer = await api.get("/admin/tasks", headers={"Authorization": authorization})
+
+            assert answer.status_code == 401
+
+
+async def test_the_viewers_token_reads_and_does_not_act(api: httpx.AsyncClient) -> None:
+    assert (await api.get("/admin/tasks", headers=VIEWER)).status_code == 200
+    answer = await api.post("/admin/tasks/send_email_task/jobs", headers=VIEWER, json={"kwargs": MAIL})
+
+    assert answer.status_code == 403
+
+
+async def test_every_task_is_listed_with_its_arguments(api: httpx.AsyncClient) -> None:
+    items = (await api.get("/admin/tasks")).json()["items"]
+
+    assert [item["name"] for item in items] == [task.name for task in TASKS]
+    mail = next(item for item in items if item["name"] == "send_email_task")
+    assert mail["queue"] == "notifications"
+    assert (mail["max_retries"], mail["soft_time_limit"], mail["time_limit"]) == (3, 1500, 1800)
+    assert mail["args_schema"]["required"] == ["to_email", "subject", "body"]
+    assert mail["summary"] == "Send a mail with the given subject and text."
+
+
+async def test_a_job_is_enqueued_and_read(api: httpx.AsyncClient, pool: JobPool) -> None:
+    answer = await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL})
+
+    assert answer.status_code == 202
+    job = answer.json()
+    assert (job["status"], job["queue"], job["kwargs"]) == ("queued", "notifications", MAIL)
+    assert (await api.get(f"/admin/jobs/{job['id']}")).json() == job
+
+
+async def test_a_job_that_failed_tells_why(api: httpx.AsyncClient, pool: JobPool) -> None:
+    await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL, "job_id": "j1"})
+
+    # A worker that was started without a messenger.
+    await run_burst(pool)
+    job = (await api.get("/admin/jobs/j1")).json()
+
+    assert (job["status"], job["tries"], job["max_tries"]) == ("retrying", 1, 4)
+    [attempt] = job["attempts"]
+    assert (attempt["try"], attempt["outcome"]) == (1, "retried")
+    assert attempt["error"]["type"] == "LookupError"
+    assert job["run_at"] > attempt["finished_at"]
+
+
+async def test_viewers_do_not_see_what_is_not_declared_visible(api: httpx.AsyncClient) -> None:
+    kwargs = {
+        "email": "asha@example.com",
+        "order_number": "ORD-7",
+        "customer_name": "Asha",
+        "order_total": "64",
+        "failure_reason": "declined",
+    }
+    await api.post("/admin/tasks/send_payment_failed_task/jobs", json={"kwargs": kwargs, "job_id": "j1"})
+
+    job = (await api.get("/admin/jobs/j1", headers=VIEWER)).json()
+
+    assert job["kwargs"] == dict.fromkeys(kwargs, "hidden") | {"order_number": "ORD-7"}
+
+
+@pytest.mark.parametrize("when", [{"delay_seconds": 3600}, {"run_at": "2126-01-05T00:00:00+05:30"}])
+async def test_a_job_may_wait(api: httpx.AsyncClient, when: dict[str, Any]) -> None:
+    job = (await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL, **when})).json()
+
+    assert job["status"] == "scheduled"
+    if "run_at" in when:
+        assert job["run_at"] == "2126-01-04T18:30:00Z"
+
+
+async def test_an_id_of_ones_own_is_taken_once(api: httpx.AsyncClient) -> None:
+    enqueue = {"kwargs": MAIL, "job_id": "mine"}
+    answers = await asyncio.gather(*(api.post("/admin/tasks/send_email_task/jobs", json=enqueue) for _ in range(10)))
+
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 9
+
+
+async def test_what_does_not_exist_is_404(api: httpx.AsyncClient) -> None:
+    job = await api.get("/admin/jobs/nope")
+    task = await api.post("/admin/tasks/send_emial_task/jobs", json={"kwargs": MAIL})
+
+    assert (job.status_code, task.status_code) == (404, 404)
+    assert "did you mean send_email_task" in task.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"kwargs": {**MAIL, "to_email": "nobody"}}, ["kwargs", "to_email"]),
+        ({"kwargs": {"to_email": "a@example.com"}}, ["kwargs", "subject"]),
+        ({"kwargs": {**MAIL, "cc": "x"}}, ["kwargs", "cc"]),
+        ({"kwargs": {**MAIL, "_job_id": "x"}}, ["kwargs", "_job_id"]),
+        ({"kwargs": MAIL, "priority": 9}, ["priority"]),
+        ({"kwargs": MAIL, "run_at": "tomorrow"}, ["run_at"]),
+        ({"kwargs": MAIL, "run_at": "2126-01-05T00:00:00"}, ["run_at"]),
+        ({"kwargs": MAIL, "delay_seconds": -1}, ["delay_seconds"]),
+        ({"kwargs": MAIL, "delay_seconds": 1, "run_at": "2126-01-05T00:00:00Z"}, []),
+        ({"kwargs": MAIL, "job_id": ""}, ["job_id"]),
+        ({"kwargs": []}, ["kwargs"]),
+    ],
+)
+async def test_wrong_calls_are_refused_by_name(api: httpx.AsyncClient, body: dict[str, Any], named: list[str]) -> None:
+    answer = await api.post("/admin/tasks/send_email_task/jobs", json=body)
+
+    assert answer.status_code == 422
+    assert ["body", *named] in [fault["loc"] for fault in answer.json()["detail"]]
+
+
+async def test_the_router_works_in_another_app_with_that_apps_own_auth(database_url: str, redis_url: str) -> None:
+    settings = make_settings(database_url=database_url, redis_url=redis_url, admin_api_token=None)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with admin_api.services(app, settings):
+            yield
+
+    calls: list[str] = []
+
+    def staff_only() -> Role:
+        calls.append("asked")
+        return Role.OPERATOR
+
+    shop = FastAPI(lifespan=lifespan, dependencies=[Depends(lambda: None)])
+    shop.include_router(admin_api.router, prefix="/background")
+    shop.dependency_overrides[viewer] = staff_only
+    shop.dependency_overrides[operator] = staff_only
+
+    async with client_of(shop) as client:
+        answer = await client.get("/background/admin/tasks", headers={"Authorization": ""})
+
+    assert answer.status_code == 200
+    assert calls == ["asked"]
+
+
+async def test_the_root_leads_to_the_api_page(api: httpx.AsyncClient) -> None:
+    answer = await api.get("/")
+
+    assert answer.headers["location"] == "/docs"

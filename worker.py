@@ -9,13 +9,13 @@ from typing import Any, cast
 from arq.typing import WorkerCoroutine
 from arq.worker import func
 
-from app.jobs.health import health_key
 from app.jobs.queues import Queue
+from app.jobs.registry import health_key
 from app.jobs.serializer import deserialize, serialize
 from app.logs import configure_logging
 from app.settings import Settings, settings_or_exit
 from app.tasks import TASKS
-from app.tasks.serving import serve, shell_redis_settings
+from app.tasks.serving import keep_health, serve, shell_redis_settings
 
 settings = settings_or_exit(Settings)
 configure_logging(settings)
@@ -39,6 +39,7 @@ class WorkerSettings:
     job_deserializer = deserialize
     health_check_key = health_key(*Queue)
     on_startup = staticmethod(serve(settings, [*Queue]))
+    on_shutdown = staticmethod(keep_health(settings, [*Queue]))
 
 
 def one_queue(queue: Queue) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def one_queue(queue: Queue) -> dict[str, Any]:
         "queue_name": queue.key,
         "health_check_key": health_key(queue),
         "on_startup": serve(settings, [queue]),
+        "on_shutdown": keep_health(settings, [queue]),
     }
 
 

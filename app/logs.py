@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from app.jobs.running import add_current_job
 from app.settings import Environment, Settings
 
 # Loggers that arq and uvicorn give handlers of their own; their lines are to look like all others.
@@ -18,6 +19,7 @@ def configure_logging(settings: Settings) -> None:
     """Sets up structlog and the standard library's logging; may be called again after a library set up its own."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        add_current_job,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

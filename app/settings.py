@@ -184,6 +184,10 @@ class Settings(QueueSettings, DatabaseSettings):
     result_ttl_seconds: int = Field(default=3600, ge=1)
     # How long running jobs may go on after SIGTERM before they are handed back (seconds).
     shutdown_grace_seconds: float = Field(default=25, ge=0)
+    # After how many jobs, for each job that may run at once, a worker drains and exits (0: never), and beyond how
+    # much memory (MiB).
+    worker_max_tasks_per_child: int = Field(default=1000, ge=0)
+    worker_max_memory_mb: int | None = Field(default=None, ge=64)
 
     @classmethod
     def _faults_between_fields(cls, raw: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -21,8 +21,8 @@ from app.dev.environment import development_settings
 from app.dev.postgres import EmbeddedPostgres
 from app.dev.state import free_port
 from app.dev.valkey import EmbeddedValkey
-from app.jobs.health import is_alive
 from app.jobs.pool import JobPool
+from app.jobs.registry import is_alive
 from app.providers.http import http_client
 from app.providers.mail import Mail, SendGrid
 from app.tasks import TASKS

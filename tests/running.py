@@ -10,7 +10,7 @@ from app.jobs.context import Resources
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.task import TaskRegistry
-from app.jobs.worker import Worker
+from app.jobs.worker import Worker, WorkerOptions
 
 ALL_QUEUES: Mapping[Queue, int] = dict.fromkeys(Queue, 10)
 
@@ -25,15 +25,15 @@ async def open_pool(redis_url: str, tasks: TaskRegistry) -> AsyncIterator[JobPoo
 
 
 def make_worker(
-    pool: JobPool,
-    resources: Iterable[Any] = (),
-    *,
-    slots: Mapping[Queue, int] = ALL_QUEUES,
-    lease: timedelta = timedelta(seconds=5),
-    grace: timedelta = timedelta(seconds=5),
-    burst: bool = False,
+    pool: JobPool, resources: Iterable[Any] = (), *, slots: Mapping[Queue, int] = ALL_QUEUES, **options: Any
 ) -> Worker:
-    return Worker(pool, Resources(resources), slots, health_key="health", lease=lease, grace=grace, burst=burst)
+    """A worker with short times; `options` are WorkerOptions."""
+    defaults: dict[str, Any] = {
+        "health_key": "health",
+        "lease": timedelta(seconds=5),
+        "grace": timedelta(seconds=5),
+    }
+    return Worker(pool, Resources(resources), WorkerOptions(slots=slots, **(defaults | options)))
 
 
 @asynccontextmanager

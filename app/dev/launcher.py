@@ -27,7 +27,7 @@ from app.dev.processes import Check, Child
 from app.dev.state import free_port, locked
 from app.dev.valkey import EmbeddedValkey
 from app.errors import Unavailable
-from app.jobs.health import is_alive
+from app.jobs.registry import is_alive
 from app.settings import PROJECT_ROOT
 
 ADMIN_API_PORT = 8000

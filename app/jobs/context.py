@@ -25,6 +25,10 @@ def _held() -> None:
     """A task that is called as a function has no lease to lose."""
 
 
+def _unheard(_done: int, _total: int | None, _message: str | None) -> None:
+    """Nobody is told how far a task is that is called as a function."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The first argument of every task.
@@ -42,6 +46,11 @@ class Context:
     enqueued_at: datetime
     resources: Resources
     ensure_held: Callable[[], None] = _held
+    note_progress: Callable[[int, int | None, str | None], None] = _unheard
+
+    def progress(self, done: int, total: int | None = None, message: str | None = None) -> None:
+        """Says how far the task is. Costs next to nothing: what was said last is published about once a second."""
+        self.note_progress(done, total, message)
 
     def __getitem__(self, kind: type[T]) -> T:
         return self.resources[kind]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -34,7 +34,15 @@ class Attempt:
     error: ErrorRecord | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        error = self.error
+        return {
+            "job_try": self.job_try,
+            "started_ms": self.started_ms,
+            "finished_ms": self.finished_ms,
+            "outcome": self.outcome.value,
+            "worker": self.worker,
+            "error": error and {"type": error.type, "message": error.message, "traceback": error.traceback},
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Attempt":

@@ -1,4 +1,4 @@
-"""Living through a Redis that can't be reached: try again, and say so once."""
+"""Living through a Redis that can't be reached: try again, say so once, and remember for how long it was."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,25 +20,44 @@ LONGEST_WAIT = 1.0
 
 
 class RedisLine:
-    """Makes calls to Redis that outlive its outages, and logs one line when it goes and one when it is back."""
+    """Makes calls to Redis that outlive its outages, and logs one line when it goes and one when it is back.
+
+    Times are the event loop's. `lost_at` and `back_at` frame the last outage; `back_at` is None while it lasts.
+    """
 
     def __init__(self) -> None:
-        self.is_up = True
+        self.answered_at: float | None = None
+        self.lost_at: float | None = None
+        self.back_at: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        return self.lost_at is None or self.back_at is not None
 
     async def call(self, command: Callable[[], Awaitable[T]]) -> T:
         """What `command` returns, called again until Redis answers."""
+        loop = asyncio.get_running_loop()
         wait = FIRST_WAIT
         while True:
             try:
                 answer = await command()
             except REDIS_DOWN as error:
-                if self.is_up:
-                    self.is_up = False
-                    log.warning("redis.lost", error=type(error).__name__)
+                self._note_failure(error, loop.time())
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
             else:
-                if not self.is_up:
-                    self.is_up = True
-                    log.info("redis.back")
+                self._note_answer(loop.time())
                 return answer
+
+    def _note_failure(self, error: Exception, now: float) -> None:
+        if self.is_up:
+            # The outage began at some time after the last answer.
+            self.lost_at = now if self.answered_at is None else self.answered_at
+            self.back_at = None
+            log.warning("redis.lost", error=type(error).__name__)
+
+    def _note_answer(self, now: float) -> None:
+        if not self.is_up and self.lost_at is not None:
+            self.back_at = now
+            log.info("redis.back", seconds=round(now - self.lost_at, 1))
+        self.answered_at = now

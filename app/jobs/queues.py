@@ -1,8 +1,9 @@
-"""The queues, and the Redis keys of a job (arq's own names, so that a stock pool and its jobs work)."""
+"""The queues, and the Redis keys of jobs: arq's own names where it has one, so that a stock pool and its jobs work."""
 
 from enum import StrEnum
 
 from arq.constants import (
+    abort_jobs_ss,
     default_queue_name,
     in_progress_key_prefix,
     job_key_prefix,
@@ -25,15 +26,28 @@ class Queue(StrEnum):
         return default_queue_name if self is Queue.DEFAULT else f"{default_queue_name}:{self.value}"
 
 
+# One key a job.
 PAYLOAD = job_key_prefix
 IN_PROGRESS = in_progress_key_prefix
 TRIES = retry_key_prefix
 RESULT = result_key_prefix
-# Ours: what a job that did not end at its first try remembers, and how often its worker was lost.
+# What a job that did not end at its first try remembers.
 MEMORY = "indostar:memory:"
-LOST = "indostar:lost:"
-# Ids of the jobs that ended in failure and whose payload is kept, scored by when (ms).
+
+# Ids of jobs that are to be aborted, scored by when that was asked (ms).
+ABORTS = abort_jobs_ss
+# Hashes by job id: the token of the claim that holds it, how often it lost its worker, how far it says it is.
+CLAIMS = "indostar:claims"
+LOST = "indostar:lost"
+PROGRESS = "indostar:progress"
+# Ids of jobs that ended in failure and whose payload is kept, scored by when (ms).
 FAILED_JOBS = "indostar:failed"
+# Names of the paused queues.
+PAUSED = "indostar:paused"
+# A random word that only FLUSHALL, or a Redis that lost its data, removes.
+EPOCH = "indostar:epoch"
+# The stream of everything that happens to jobs.
+EVENTS = "indostar:events"
 
 
 def queue_by_key(name: str) -> Queue:

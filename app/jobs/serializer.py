@@ -15,7 +15,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 TAG = "$"
+_TAG_IN_JSON = b'"$"'
 # A traceback is for a person; beyond this nobody reads it and Redis pays for it.
 MAX_TRACEBACK_CHARACTERS = 8_000
 
@@ -75,6 +78,7 @@ _KINDS: tuple[tuple[type, str, Callable[[Any], Any], Callable[[Any], Any]], ...]
 _READERS: Mapping[str, Callable[[Any], Any]] = {
     **{kind: read for _, kind, _, read in _KINDS},
     "float": float,
+    "int": int,
     "dict": dict,
     "repr": str,
 }
@@ -97,9 +101,11 @@ def _untag(value: dict[str, Any]) -> Any:
 
 
 def _escaped(value: Any) -> Any:
-    """The same value with every float and dict that plain JSON would garble put into a tagged form."""
+    """The same value with every number and dict that plain JSON would garble put into a tagged form."""
     if isinstance(value, float) and not math.isfinite(value):
         return {TAG: "float", "v": str(value)}
+    if isinstance(value, int) and value.bit_length() > 63:
+        return {TAG: "int", "v": str(value)}
     if isinstance(value, dict):
         plain = {str(key): _escaped(item) for key, item in value.items()}
         return {TAG: "dict", "v": [[key, item] for key, item in plain.items()]} if TAG in plain else plain
@@ -109,28 +115,45 @@ def _escaped(value: Any) -> Any:
 
 
 def serialize(data: dict[str, Any]) -> bytes:
-    """UTF-8 JSON of a payload or result. Values without a JSON form that we know become their `repr`."""
-    tags = 0
+    """UTF-8 JSON of a payload or result. A value without a JSON form that we know becomes its `repr`.
 
-    def tag(value: object) -> dict[str, Any]:
-        nonlocal tags
-        tags += 1
-        return _tag(value)
-
+    Raises ValueError for what is nested too deeply or within itself.
+    """
     try:
-        text = json.dumps(data, default=tag, separators=(",", ":"), allow_nan=False)
-    except (TypeError, ValueError):
-        text = ""
-    # The tag in anything but our own tagged values: write again, escaping.
-    if not text or text.count(f'"{TAG}":') != tags:
-        text = json.dumps(_escaped(data), default=_tag, separators=(",", ":"), allow_nan=False)
-    return text.encode()
+        if _is_plain(data):
+            return orjson.dumps(data)
+    except (TypeError, RecursionError):
+        pass  # integers of more than 64 bits, lone surrogates: the standard library's encoder takes them
+    try:
+        return json.dumps(_escaped(data), default=_tag, separators=(",", ":"), allow_nan=False).encode()
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply, or within itself") from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether plain JSON holds it: nothing to tag, and nothing that looks like a tag."""
+    kind = type(value)
+    if kind is str or kind is int or value is None or kind is bool:
+        return True
+    if kind is dict:
+        return TAG not in value and all(type(key) is str and _is_plain(item) for key, item in value.items())
+    if kind is list or kind is tuple:
+        return all(map(_is_plain, value))
+    return kind is float and math.isfinite(value)
+
+
+def _loads(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        # Stricter than the standard library's about lone surrogates.
+        return json.loads(raw)
 
 
 def deserialize(raw: bytes) -> dict[str, Any]:
     """What `serialize` wrote. Raises ValueError for anything that is not a JSON object."""
     try:
-        data = json.loads(raw, object_hook=_untag)
+        data = json.loads(raw, object_hook=_untag) if _TAG_IN_JSON in raw else _loads(raw)
     except (ArithmeticError, TypeError, IndexError, RecursionError) as error:
         raise ValueError(f"a payload's tagged value can't be read: {error!r}") from error
     if not isinstance(data, dict):

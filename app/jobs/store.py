@@ -1,25 +1,31 @@
 """The jobs in Redis: claim, renew and finish, each one round trip for many jobs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from enum import IntEnum
 from typing import Any, Literal, TypeVar
 
-from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
+from redis.asyncio import ConnectionPool
 
-from app.jobs.queues import Queue
+from app.jobs.progress import Progress
+from app.jobs.queues import ABORTS, CLAIMS, EPOCH, EVENTS, FAILED_JOBS, LOST, PAUSED, PROGRESS, Queue, queue_by_key
+from app.jobs.wire import Script, Wire
 
-SCRIPTS = Path(__file__).parent / "scripts"
 T = TypeVar("T")
 
 # More would hold up every other client of the server, and Lua's unpack has an end.
 MOST_JOBS_A_SCRIPT = 100
+# Entries of the event stream; each tells of up to a hundred jobs. Whoever reads it trims it long before.
+MOST_EVENTS = 20_000
+
+CLAIM, TAKE, RELEASE = Script("claim"), Script("take"), Script("release")
+RENEW, FINISH, PROGRESS_SCRIPT = Script("renew"), Script("finish"), Script("progress")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ClaimedJob:
-    """A job under lease, as it lies in Redis."""
+    """A job under lease, as it lies in Redis. `lost` counts the workers that it lost; `abort_ms` is when somebody
+    asked to abort a job of that id; `was_due` is False for one that was taken before its time."""
 
     id: str
     queue: Queue
@@ -27,8 +33,10 @@ class ClaimedJob:
     due_ms: int
     payload: bytes | None
     tries: int
-    lost: int
     memory: bytes | None
+    lost: int
+    abort_ms: int | None = None
+    was_due: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,16 @@ class Claim:
 
     now_ms: int
     next_due_ms: int | None
+    is_paused: bool
     jobs: list[ClaimedJob]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A time in which Redis could not be reached (ms, the server's clock); `end_ms` None while it lasts."""
+
+    start_ms: int
+    end_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +64,17 @@ class Finish:
     op: Literal["done", "fail", "again", "move"]
     job: ClaimedJob
     number: int | None
-    text: bytes = b""
-    memory: bytes = b""
+    text: bytes
     tries: int = 0
     other_queue: str = ""
 
-    def arguments(self) -> tuple[Any, ...]:
-        job = self.job
-        number = "" if self.number is None else self.number
-        place = (self.op, job.id, job.token, job.queue.key, self.other_queue)
-        return (*place, number, self.text, self.memory, self.tries)
+
+class Held(IntEnum):
+    """What became of a claim."""
+
+    BY_ANOTHER = 0
+    BY_US = 1
+    FORGOTTEN = 2  # Redis lost its data, and the job with them
 
 
 class JobStore:
@@ -65,63 +83,127 @@ class JobStore:
     `now_ms` replaces the server's clock in tests.
     """
 
-    def __init__(self, redis: Redis, lease_ms: int, now_ms: int | None = None) -> None:
-        self.redis = redis
+    def __init__(self, connections: ConnectionPool, lease_ms: int, now_ms: int | None = None) -> None:
         self.lease_ms = lease_ms
         self.now_ms = now_ms
-        self._claim = script(redis, "claim")
-        self._renew = script(redis, "renew")
-        self._finish = script(redis, "finish")
+        # Claims must not wait behind the records of a hundred ends.
+        self._claiming = Wire(connections)
+        self._recording = Wire(connections)
+
+    async def aclose(self) -> None:
+        await self._claiming.aclose()
+        await self._recording.aclose()
 
     @property
     def _now(self) -> str | int:
         return "" if self.now_ms is None else self.now_ms
 
-    async def claim(self, queue: Queue, token: str, limit: int) -> Claim:
-        """At most `limit` due jobs of the queue, oldest due first, each under a fresh lease with this token."""
+    async def claim(self, queue: Queue, token: str, limit: int, gap: Gap | None = None) -> Claim:
+        """At most `limit` due jobs of the queue, oldest due first, each under a fresh lease with this token.
+
+        Leases that ran out in the gap are left to their holders for another lease's length.
+        """
         limit = min(limit, MOST_JOBS_A_SCRIPT)
-        reply = await self._claim(keys=[queue.key], args=[token, self.lease_ms, limit, self._now])
-        now_ms, next_due, *rows = reply
-        jobs = [
-            ClaimedJob(
-                id=rows[at].decode(),
-                queue=queue,
-                token=token,
-                due_ms=int(float(rows[at + 1])),
-                payload=rows[at + 2],
-                tries=int(rows[at + 3] or 0),
-                lost=int(rows[at + 4] or 0),
-                memory=rows[at + 5],
-            )
-            for at in range(0, len(rows), 6)
-        ]
-        return Claim(now_ms, None if next_due is None else int(float(next_due)), jobs)
+        gap_start, gap_end = ("", "") if gap is None else (gap.start_ms, "" if gap.end_ms is None else gap.end_ms)
+        now_ms, next_due, paused, epoch, *rows = await self._claiming.run(
+            CLAIM,
+            (queue.key, CLAIMS, LOST, PAUSED, EVENTS, EPOCH, ABORTS),
+            *(token, self.lease_ms, limit, self._now, queue.value, MOST_EVENTS, gap_start, gap_end),
+        )
+        jobs = list(_claimed(queue, f"{epoch.decode()} {token}", rows))
+        return Claim(now_ms, None if next_due is None else int(float(next_due)), bool(paused), jobs)
 
-    async def renew(self, jobs: Iterable[ClaimedJob]) -> list[ClaimedJob]:
-        """Extends the leases; returns the jobs that are another worker's by now."""
-        lost: list[ClaimedJob] = []
-        for batch in _batches(list(jobs)):
-            args: list[Any] = [self.lease_ms, self._now]
+    async def take(self, job_id: str, token: str) -> ClaimedJob | None:
+        """That job, due or not, under a lease; None where it does not exist or is running."""
+        keys = tuple(queue.key for queue in Queue)
+        epoch, *row = await self._recording.run(
+            TAKE, (CLAIMS, LOST, EPOCH, ABORTS, *keys), job_id, token, self.lease_ms, self._now
+        )
+        if not row:
+            return None
+        queue = queue_by_key(row.pop(0).decode())
+        [job] = _claimed(queue, f"{epoch.decode()} {token}", row)
+        job.was_due = False
+        return job
+
+    async def release(self, queue: Queue, token: str) -> int:
+        """Gives back the jobs of a claim whose answer was lost; returns how many there were."""
+        return int(await self._recording.run(RELEASE, (queue.key, CLAIMS), token, self._now))
+
+    async def aborts(self) -> list[tuple[str, int]]:
+        """The jobs that are to be aborted, and when (ms) that was asked."""
+        reply = await self._recording.call("ZRANGE", ABORTS, 0, -1, "WITHSCORES")
+        return [(reply[at].decode(), int(float(reply[at + 1]))) for at in range(0, len(reply), 2)]
+
+    async def forget_abort(self, job_id: str) -> None:
+        await self._recording.call("ZREM", ABORTS, job_id)
+
+    async def is_claimed(self, job_id: str) -> bool:
+        """Whether a worker holds the job, or held it when it died."""
+        return bool(await self._recording.call("HEXISTS", CLAIMS, job_id))
+
+    async def publish_progress(self, news: Iterable[tuple[ClaimedJob, Progress]]) -> None:
+        """What running jobs say of how far they are; seen on the job, and told in the stream of events."""
+        for batch in _batches(list(news)):
+            words = [word for job, said in batch for word in (job.id, job.token, said.to_bytes())]
+            await self._recording.run(PROGRESS_SCRIPT, (CLAIMS, PROGRESS, EVENTS), MOST_EVENTS, *words)
+
+    async def uptime_seconds(self) -> int:
+        """How long the server has been running."""
+        info: bytes = await self._recording.call("INFO", "server")
+        [uptime] = [line for line in info.split(b"\r\n") if line.startswith(b"uptime_in_seconds:")]
+        return int(uptime.partition(b":")[2])
+
+    async def renew(self, jobs: Sequence[ClaimedJob]) -> list[Held]:
+        """Extends the leases of the jobs that are still ours."""
+        held: list[Held] = []
+        for batch in _batches(jobs):
+            words: list[Any] = []
             for job in batch:
-                args += (job.id, job.token, job.queue.key)
-            kept = await self._renew(args=args)
-            lost += [job for job, ours in zip(batch, kept, strict=True) if not ours]
-        return lost
+                words += (job.id, job.token, job.queue.key)
+            reply = await self._recording.run(RENEW, (CLAIMS, EPOCH), self.lease_ms, self._now, *words)
+            held += map(Held, reply)
+        return held
 
-    async def finish(self, finishes: Sequence[Finish]) -> list[bool]:
-        """Records the ends; False for each job that is another worker's by now, which changes nothing."""
-        recorded: list[bool] = []
+    async def finish(self, finishes: Sequence[Finish]) -> list[Held]:
+        """Records the ends of the jobs that are still ours, or that Redis forgot while they ran."""
+        held: list[Held] = []
         for batch in _batches(finishes):
-            args: list[Any] = [self._now]
-            for finish in batch:
-                args += finish.arguments()
-            recorded += [bool(ours) for ours in await self._finish(args=args)]
-        return recorded
+            outcome = await self._finish(batch, with_payload=False)
+            forgotten = [index for index, how in enumerate(outcome) if how is Held.FORGOTTEN]
+            if forgotten:
+                again = await self._finish([batch[index] for index in forgotten], with_payload=True)
+                for index, how in zip(forgotten, again, strict=True):
+                    outcome[index] = how
+            held += outcome
+        return held
+
+    async def _finish(self, finishes: Sequence[Finish], *, with_payload: bool) -> list[Held]:
+        words: list[Any] = []
+        for finish in finishes:
+            job = finish.job
+            words += (finish.op, job.id, job.token, job.queue.key, finish.other_queue)
+            words += ("" if finish.number is None else finish.number, finish.text, finish.tries)
+            words.append(job.payload or b"" if with_payload else b"")
+        keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS)
+        reply = await self._recording.run(FINISH, keys, self._now, MOST_EVENTS, *words)
+        return [Held(how) for how in reply]
 
 
-def script(redis: Redis, name: str) -> AsyncScript:
-    """The Lua script of that name, loaded into the server when it is first called there."""
-    return redis.register_script((SCRIPTS / f"{name}.lua").read_text())
+def _claimed(queue: Queue, token: str, rows: Sequence[Any]) -> Iterator[ClaimedJob]:
+    for at in range(0, len(rows), 7):
+        job_id, due, payload, tries, memory, lost, abort = rows[at : at + 7]
+        yield ClaimedJob(
+            job_id.decode(),
+            queue,
+            token,
+            int(float(due)),
+            payload,
+            int(tries or 0),
+            memory,
+            int(lost or 0),
+            None if abort is None else int(float(abort)),
+        )
 
 
 def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:

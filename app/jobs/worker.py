@@ -1,128 +1,111 @@
 """The worker: claims jobs, runs them, keeps their leases and records their ends."""
 
 import asyncio
+import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import structlog
 
+from app.jobs.aborts import Aborts
+from app.jobs.claimer import Claimer
 from app.jobs.committer import Committer
 from app.jobs.context import Resources
-from app.jobs.health import Health
+from app.jobs.lane import Lane
 from app.jobs.outage import RedisLine
 from app.jobs.pool import JobPool
-from app.jobs.queues import Queue
-from app.jobs.runner import JobRunner, RunningJob, Stop
+from app.jobs.queues import ABORTS, PAUSED, Queue
+from app.jobs.registry import MOST_RUNNING_SHOWN, Registry, WorkerEntry
+from app.jobs.runner import JobRunner, wall_clock_ms
+from app.jobs.running import RunningJob, Stop
 from app.jobs.scheduler import Scheduler
-from app.jobs.store import Claim, ClaimedJob, JobStore
+from app.jobs.store import ClaimedJob, Held, JobStore
+from app.jobs.wake import WakeUp
+from app.jobs.watchdog import Watchdog
 
 log = structlog.stdlib.get_logger(__name__)
 
-# An idle lane looks again this often (seconds).
-POLL = 0.1
-# Time limits are minutes; a sweep over all running jobs costs less than a timer a job.
-LIMIT_SWEEP = 0.5
+# Time limits are minutes, and progress is for people: a sweep over all running jobs costs less than a timer a job.
+SWEEP = timedelta(seconds=0.5)
+# How long a worker that is to end waits for a Redis that is away before it leaves its records behind.
+LAST_RECORDS = timedelta(seconds=30)
 
 
-class Lane:
-    """One queue in this process: at most `slots` of its jobs run at once."""
+class RecordsLost(Exception):
+    """The worker ended without Redis: jobs that were done will run again when their leases are over."""
 
-    def __init__(self, worker: "Worker", queue: Queue, slots: int) -> None:
-        self.worker = worker
-        self.queue = queue
-        self.slots = slots
-        self.running: set[RunningJob] = set()
-        # The worker's activity at the time of the last claim that found nothing.
-        self.dry_since = -1
-        self._freed = asyncio.Event()
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.count = count
 
-    async def serve(self) -> None:
-        """Claims and starts jobs until it is cancelled."""
-        while True:
-            free = self.slots - len(self.running)
-            if free <= 0:
-                self._freed.clear()
-                await self._freed.wait()
-                continue
-            # Half of the slots a claim, so that jobs run while the next ones are on their way.
-            activity = self.worker.activity
-            claim = await self.worker.claim(self.queue, min(free, max(1, self.slots // 2)))
-            for job in claim.jobs:
-                self._start(job)
-            if not claim.jobs:
-                self.dry_since = activity
-                self.worker.check_burst()
-                wait = POLL if claim.next_due_ms is None else (claim.next_due_ms - claim.now_ms) / 1000
-                await asyncio.sleep(min(max(wait, 0.001), POLL))
+    def __str__(self) -> str:
+        return f"Redis did not come back: the ends of {self.count} jobs are not recorded, and they will run again"
 
-    def _start(self, job: ClaimedJob) -> None:
-        worker = self.worker
-        now = asyncio.get_running_loop().time()
-        worker.note_activity()
-        running = RunningJob(job, started=now, held_until=now + worker.lease.total_seconds())
-        self.running.add(running)
-        running.asyncio_task = asyncio.create_task(self._run(running), name=f"job {job.id}")
 
-    async def _run(self, running: RunningJob) -> None:
-        try:
-            finish = await self.worker.runner.run(running)
-        finally:
-            self.worker.note_activity()
-            self.running.discard(running)
-            running.asyncio_task = None
-            self._freed.set()
-        if finish is not None:
-            self.worker.committer.add(finish)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerOptions:
+    """How a worker serves.
+
+    `slots` says how many jobs of each queue run at once; `lease` how long a job stays with a worker that falls silent;
+    `grace` how long running jobs may go on after `stop()` before they are handed back. After `most_jobs`, or beyond
+    `most_memory` bytes, the worker stops by itself; None is without end.
+    """
+
+    slots: Mapping[Queue, int]
+    health_key: str
+    lease: timedelta = timedelta(seconds=15)
+    grace: timedelta = timedelta(seconds=25)
+    result_ttl: timedelta = timedelta(hours=1)
+    most_jobs: int | None = None
+    most_memory: int | None = None
+    burst: bool = False
 
 
 class Worker:
-    """Serves queues until `stop()`; in burst mode until nothing on them is due.
+    """Serves queues until `stop()`; in burst mode until nothing on them is due."""
 
-    `slots` says how many jobs of each queue run at once; `lease` how long a job stays with a worker that falls silent;
-    `grace` how long running jobs may go on after `stop()` before they are handed back.
-    """
-
-    def __init__(
-        self,
-        pool: JobPool,
-        resources: Resources,
-        slots: Mapping[Queue, int],
-        *,
-        health_key: str,
-        lease: timedelta = timedelta(seconds=15),
-        grace: timedelta = timedelta(seconds=25),
-        result_ttl: timedelta = timedelta(hours=1),
-        burst: bool = False,
-    ) -> None:
+    def __init__(self, pool: JobPool, resources: Resources, options: WorkerOptions) -> None:
         self.id = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-        self.pool = pool
-        self.lease = lease
-        self.grace = grace
-        self.burst = burst
-        self.line = RedisLine()
-        self.store = JobStore(pool, lease_ms=int(lease.total_seconds() * 1000))
-        self.committer = Committer(self.store, self.line)
-        self.runner = JobRunner(pool.tasks, resources, self.id, result_ttl)
-        self.lanes = [Lane(self, queue, count) for queue, count in slots.items()]
-        self._scheduler = Scheduler(pool, self.line)
-        self._health = Health(pool, health_key, self.id)
+        self._options = options
+        self._lease = options.lease.total_seconds()
+        self._line = RedisLine()
+        self._store = JobStore(pool.connection_pool, lease_ms=int(self._lease * 1000))
+        self._claimer = Claimer(self._store, self._line, self.id, self._lease)
+        self._committer = Committer(self._store, self._line)
+        self._runner = JobRunner(pool.tasks, resources, self.id, options.result_ttl)
+        self._running: dict[str, RunningJob] = {}
+        self._lanes = [
+            Lane(
+                queue,
+                slots,
+                self._claimer,
+                self._start,
+                found_nothing=self._note_dry,
+                # What empties the queues and ends should not wait to be told of more.
+                is_woken=lambda: self._wake_up.is_listening and not options.burst,
+            )
+            for queue, slots in options.slots.items()
+        ]
+        self._aborts = Aborts(self._store, self._line, self._claimer, lambda: self._running, self._start)
+        self._wake_up = WakeUp(
+            pool.connection_pool,
+            {lane.queue.key: [lane.wake] for lane in self._lanes}
+            | {PAUSED: [lane.wake for lane in self._lanes], ABORTS: [self._aborts.wake]},
+        )
+        self._scheduler = Scheduler(pool, self._line)
+        self._registry = Registry(pool, options.health_key)
         self._stopping = asyncio.Event()
-        self._claims = 0
-        self._started_and_ended = 0
-
-    def running(self) -> Iterator[RunningJob]:
-        return (job for lane in self.lanes for job in lane.running)
-
-    @property
-    def activity(self) -> int:
-        """Grows with every start, end and record of a job: each may have put another job on any queue."""
-        return self._started_and_ended + self.committer.batches
-
-    def note_activity(self) -> None:
-        self._started_and_ended += 1
+        self._started_ms = wall_clock_ms()
+        self._done = 0
+        self._failed = 0
+        # Burst: when each lane last found nothing, in the order of everything that happened.
+        self._happened = 0
+        self._dry: dict[Lane, int] = {}
 
     def stop(self) -> None:
         """Asks it to drain: no more claims, running jobs may end within the grace time."""
@@ -130,78 +113,182 @@ class Worker:
 
     def hand_back(self) -> None:
         """Ends the running jobs now; other workers start them again, at the cost of no try."""
-        for job in list(self.running()):
+        for job in list(self._running.values()):
             job.end(Stop.SHUTDOWN)
 
     async def run(self) -> None:
         """Returns when it was stopped and everything is recorded; raises what ended one of its loops."""
-        log.info("worker.started", worker=self.id, queues={lane.queue.value: lane.slots for lane in self.lanes})
-        async with asyncio.TaskGroup() as group:
-            keeping = [
-                group.create_task(self.committer.run(), name="commit"),
-                group.create_task(self._every(self.lease / 3, self._renew), name="renew leases"),
-                group.create_task(self._every(timedelta(seconds=LIMIT_SWEEP), self._check_limits), name="limits"),
-                group.create_task(self._every(Health.INTERVAL, self._report_health), name="health"),
-            ]
-            claiming = [group.create_task(lane.serve(), name=f"claim {lane.queue}") for lane in self.lanes]
-            if not self.burst:
-                claiming.append(group.create_task(self._scheduler.run(), name="schedules"))
-            try:
-                await self._stopping.wait()
-                for loop in claiming:
-                    loop.cancel()
-                await asyncio.gather(*claiming, return_exceptions=True)
-                await self._drain()
-            finally:
-                for loop in keeping:
-                    loop.cancel()
-        await self._health.forget()
-        log.info("worker.stopped", worker=self.id)
+        slots = {queue.value: count for queue, count in self._options.slots.items()}
+        log.info("worker.started", worker=self.id, slots=slots)
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._serve(group)
+        except BaseExceptionGroup as group_of_errors:
+            # Whatever ended a loop ends the worker. The jobs are left to their leases.
+            tasks = [job.asyncio_task for job in self._running.values() if job.asyncio_task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise group_of_errors.exceptions[0] from None
+        finally:
+            await self._store.aclose()
+        log.info("worker.stopped", worker=self.id, done=self._done, failed=self._failed)
 
-    async def claim(self, queue: Queue, limit: int) -> Claim:
-        self._claims += 1
-        token = f"{self.id}:{self._claims}"
-        return await self.line.call(lambda: self.store.claim(queue, token, limit))
+    async def _serve(self, group: asyncio.TaskGroup) -> None:
+        def start(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+            return group.create_task(_as_coroutine(loop), name=name)
 
-    def check_burst(self) -> None:
-        """In burst mode, stops once every lane found nothing and nothing is running or unrecorded."""
-        idle = all(lane.dry_since == self.activity and not lane.running for lane in self.lanes)
-        if self.burst and idle and not self.committer.pending():
+        keeping = [
+            start("records", self._committer.run),
+            start("leases", lambda: _every(self._options.lease / 3, self._renew)),
+            start("limits and progress", lambda: _every(SWEEP, self._sweep)),
+            start("registry", lambda: _every(Registry.INTERVAL, self._report)),
+            start("aborts", self._aborts.serve),
+            start("wake-up", self._wake_up.run),
+            start("watchdog", Watchdog(patience=min(5.0, self._lease / 3)).run),
+        ]
+        await self._claimer.open()
+        lanes = [start(f"lane {lane.queue}", lane.serve) for lane in self._lanes]
+        schedules = [] if self._options.burst else [start("schedules", self._scheduler.run)]
+        try:
+            await self._stopping.wait()
+            for schedule in schedules:
+                schedule.cancel()
+            await self._drain(lanes)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._line.call(lambda: self._registry.sign_off(self.id))
+        finally:
+            for loop in (*keeping, *lanes):
+                loop.cancel()
+
+    async def _drain(self, lanes: list[asyncio.Task[None]]) -> None:
+        for lane in self._lanes:
+            lane.stop()
+        grace_ends = asyncio.get_running_loop().time() + self._options.grace.total_seconds()
+        if self._running:
+            log.info("worker.draining", worker=self.id, running=len(self._running))
+        # A lane whose claim is under way may still bring jobs; one that waits for Redis never ends by itself.
+        await asyncio.wait(lanes, timeout=self._options.grace.total_seconds())
+        for serving in lanes:
+            serving.cancel()
+        await self._until_idle(grace_ends)
+        self.hand_back()
+        await self._until_idle(None)
+        try:
+            async with asyncio.timeout(LAST_RECORDS.total_seconds()):
+                await self._committer.drained()
+                await self._claimer.release_unanswered()
+        except TimeoutError:
+            raise RecordsLost(len(self._committer.pending())) from None
+
+    async def _until_idle(self, deadline: float | None) -> None:
+        tasks = [job.asyncio_task for job in self._running.values() if job.asyncio_task is not None]
+        if tasks:
+            left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
+            await asyncio.wait(tasks, timeout=left)
+
+    def _start(self, job: ClaimedJob, asked_at: float) -> asyncio.Task[None]:
+        running = RunningJob(job, started=asyncio.get_running_loop().time(), held_until=asked_at + self._lease)
+        self._happened += 1
+        if (before := self._running.get(job.id)) is not None:
+            # Its lease ran out, and this worker was the first to notice.
+            before.end(Stop.LEASE_LOST)
+        self._running[job.id] = running
+        running.asyncio_task = task = asyncio.create_task(self._run(running), name=f"job {job.id}")
+        return task
+
+    async def _run(self, running: RunningJob) -> None:
+        finish = await self._runner.run(running)
+        self._happened += 1
+        # The same id may have been claimed again since, by this very worker.
+        if self._running.get(running.claimed.id) is running:
+            del self._running[running.claimed.id]
+        # Task, coroutine and job refer to each other: cut here, they need no garbage collector.
+        running.asyncio_task = running.interruptible = None
+        if finish is not None:
+            self._committer.add(finish)
+            self._count(finish.op)
+
+    def _count(self, op: str) -> None:
+        if op == "done":
+            self._done += 1
+        elif op == "fail":
+            self._failed += 1
+        most = self._options.most_jobs
+        if most is not None and self._done + self._failed >= most and not self._stopping.is_set():
+            log.info("worker.recycling", worker=self.id, jobs=self._done + self._failed)
             self.stop()
 
-    async def _drain(self) -> None:
-        tasks = [job.asyncio_task for job in self.running() if job.asyncio_task is not None]
-        if tasks:
-            log.info("worker.draining", worker=self.id, running=len(tasks))
-            await asyncio.wait(tasks, timeout=self.grace.total_seconds())
-            self.hand_back()
-            await asyncio.wait(tasks)
-        await self.committer.drained()
+    def _note_dry(self, lane: Lane) -> None:
+        """In burst mode, stops once every lane has found nothing since the last thing that happened."""
+        self._dry[lane] = self._happened + self._committer.batches
+        if not self._options.burst or self._running or self._committer.pending():
+            return
+        if all(self._dry.get(each) == self._happened + self._committer.batches for each in self._lanes):
+            self.stop()
 
     async def _renew(self) -> None:
-        held = {job.claimed.token + job.claimed.id: job for job in self.running()}
-        claims = [job.claimed for job in held.values()] + [finish.job for finish in self.committer.pending()]
+        running = list(self._running.values())
+        claims = [job.claimed for job in running] + [finish.job for finish in self._committer.pending()]
         if not claims:
             return
-        asked = asyncio.get_running_loop().time()
-        lost = await self.line.call(lambda: self.store.renew(claims))
-        gone = {claim.token + claim.id for claim in lost}
-        for key, job in held.items():
-            if key in gone:
+        asked_at = asyncio.get_running_loop().time()
+        held = await self._line.call(lambda: self._store.renew(claims))
+        for job, how in zip(running, held, strict=False):
+            if how is Held.BY_ANOTHER:
+                log.warning("job.lease_lost", **job.log_fields())
                 job.end(Stop.LEASE_LOST)
             else:
-                job.held_until = asked + self.lease.total_seconds()
+                job.held_until = asked_at + self._lease
 
-    async def _check_limits(self) -> None:
+    async def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()
-        for job in list(self.running()):
+        news = []
+        for job in list(self._running.values()):
             job.check_limits(now)
+            if job.progress is not None:
+                news.append((job.claimed, job.progress))
+                job.progress = None
+        if news:
+            await self._line.call(lambda: self._store.publish_progress(news))
 
-    async def _report_health(self) -> None:
-        running = sum(len(lane.running) for lane in self.lanes)
-        await self.line.call(lambda: self._health.report(running))
+    async def _report(self) -> None:
+        memory = _resident_bytes()
+        entry = WorkerEntry(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            queues={queue.value: count for queue, count in self._options.slots.items()},
+            started_ms=self._started_ms,
+            seen_ms=wall_clock_ms(),
+            running=list(self._running)[:MOST_RUNNING_SHOWN],
+            done=self._done,
+            failed=self._failed,
+            memory_bytes=memory,
+            is_draining=self._stopping.is_set(),
+        )
+        await self._line.call(lambda: self._registry.report(entry))
+        most = self._options.most_memory
+        if most is not None and memory > most and not self._stopping.is_set():
+            log.info("worker.recycling", worker=self.id, memory_mib=memory >> 20)
+            self.stop()
 
-    async def _every(self, interval: timedelta, action: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await action()
-            await asyncio.sleep(interval.total_seconds())
+
+async def _as_coroutine(loop: Callable[[], Awaitable[None]]) -> None:
+    await loop()
+
+
+async def _every(interval: timedelta, action: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await action()
+        await asyncio.sleep(interval.total_seconds())
+
+
+def _resident_bytes() -> int:
+    """This process's memory; 0 where the system does not tell it in Linux's way."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

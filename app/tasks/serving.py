@@ -6,47 +6,74 @@ from datetime import timedelta
 from typing import Any
 
 from arq.connections import RedisSettings
+from redis.asyncio import Redis
 
-from app.jobs.health import health_key
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
+from app.jobs.registry import health_key, keep_up_for_siblings
 from app.jobs.shell import run_instead
-from app.jobs.worker import Worker
+from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
 from app.settings import Settings
 from app.tasks.registry import TASKS
 from app.tasks.resources import open_resources
 
+Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
-def serve(settings: Settings, queues: Collection[Queue]) -> Callable[[Any], Awaitable[None]]:
+
+def serve(settings: Settings, queues: Collection[Queue]) -> Hook:
     """An arq `on_startup` hook that serves these queues with our worker."""
 
     @asynccontextmanager
-    async def open_worker(burst: bool) -> AsyncIterator[Worker]:
+    async def open_shop_worker(burst: bool) -> AsyncIterator[Worker]:
         # arq's command line has set up logging of its own by now.
         configure_logging(settings)
-        concurrency = {
-            Queue.DEFAULT: settings.default_concurrency,
-            Queue.NOTIFICATIONS: settings.notifications_concurrency,
-            Queue.SUBSCRIPTIONS: settings.subscriptions_concurrency,
-        }
-        pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
-        try:
-            async with open_resources(settings) as resources:
-                yield Worker(
-                    pool,
-                    resources,
-                    {queue: concurrency[queue] for queue in queues},
-                    health_key=health_key(*queues),
-                    lease=timedelta(seconds=settings.job_lease_seconds),
-                    grace=timedelta(seconds=settings.shutdown_grace_seconds),
-                    result_ttl=timedelta(seconds=settings.result_ttl_seconds),
-                    burst=burst,
-                )
-        finally:
-            await pool.aclose()
+        async with open_worker(settings, worker_options(settings, queues, burst=burst)) as worker:
+            yield worker
 
-    return run_instead(open_worker)
+    return run_instead(open_shop_worker)
+
+
+def keep_health(settings: Settings, queues: Collection[Queue]) -> Hook:
+    """An arq `on_shutdown` hook: the stock worker has just deleted the health key that its siblings share."""
+
+    async def on_shutdown(_ctx: dict[Any, Any]) -> None:
+        async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
+            await keep_up_for_siblings(redis, queues)
+
+    return on_shutdown
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterator[Worker]:
+    """A worker of the shop's tasks with all that they work with."""
+    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
+    try:
+        async with open_resources(settings) as resources:
+            yield Worker(pool, resources, options)
+    finally:
+        await pool.aclose()
+
+
+def worker_options(settings: Settings, queues: Collection[Queue], *, burst: bool = False) -> WorkerOptions:
+    concurrency = {
+        Queue.DEFAULT: settings.default_concurrency,
+        Queue.NOTIFICATIONS: settings.notifications_concurrency,
+        Queue.SUBSCRIPTIONS: settings.subscriptions_concurrency,
+    }
+    slots = {queue: concurrency[queue] for queue in queues}
+    most_memory = settings.worker_max_memory_mb
+    return WorkerOptions(
+        slots=slots,
+        health_key=health_key(*queues),
+        lease=timedelta(seconds=settings.job_lease_seconds),
+        grace=timedelta(seconds=settings.shutdown_grace_seconds),
+        result_ttl=timedelta(seconds=settings.result_ttl_seconds),
+        # The old system counted by child process; one of ours does the work of as many as it has slots.
+        most_jobs=settings.worker_max_tasks_per_child * sum(slots.values()) or None,
+        most_memory=None if most_memory is None else most_memory << 20,
+        burst=burst,
+    )
 
 
 def shell_redis_settings(settings: Settings) -> RedisSettings:

@@ -17,7 +17,7 @@ from app.db.engine import Database
 from app.jobs.context import Resources
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
-from app.jobs.worker import Worker
+from app.jobs.worker import Worker, WorkerOptions
 from app.notify.ledger import MessageLedger
 from app.notify.messenger import Messenger
 from app.providers.http import http_client
@@ -38,7 +38,7 @@ class Countdown:
         self._armed = False
 
     def task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        self._armed |= coroutine.__qualname__ == "Lane._run"
+        self._armed |= coroutine.__qualname__ == "Worker._run"
         return asyncio.Task(self._counted(coroutine), loop=loop, **options)
 
     async def _counted(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -94,8 +94,8 @@ async def run(settings: Settings, fatal: int) -> None:
         email = email_provider(settings, client)
         ledger = MessageLedger(database)
         messenger = Messenger(ledger, email, sms, resend_unknown_mail=True, resend_unknown_sms=True)
-        resources = Resources([settings, database, messenger])
-        await Worker(pool, resources, {Queue.NOTIFICATIONS: 1}, health_key="health", lease=LEASE, burst=True).run()
+        options = WorkerOptions(slots={Queue.NOTIFICATIONS: 1}, health_key="health", lease=LEASE, burst=True)
+        await Worker(pool, Resources([settings, database, messenger]), options).run()
     await database.close()
     await pool.aclose()
 

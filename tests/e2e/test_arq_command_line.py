@@ -11,10 +11,10 @@ from app.dev.fakes.faults import Latency
 from app.dev.fakes.inbox import Provider
 from app.dev.state import free_port
 from app.dev.valkey import EmbeddedValkey
-from app.jobs.health import is_alive
 from app.jobs.lookup import JobState, find_job
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
+from app.jobs.registry import is_alive
 from app.tasks import TASKS
 from app.tasks.notifications import send_email_task, send_order_confirmation_task, send_sms_task
 from tests.e2e.commands import command, run_to_end

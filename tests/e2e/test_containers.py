@@ -18,8 +18,8 @@ from sqlalchemy import text
 from app.db.engine import Database
 from app.dev.programs import in_wheel
 from app.dev.state import free_port
-from app.jobs.health import is_alive
 from app.jobs.queues import Queue
+from app.jobs.registry import is_alive
 from app.settings import PROJECT_ROOT
 from tests.e2e.commands import BIN, command, run_to_end
 from tests.settings import as_environment, make_settings

@@ -13,8 +13,8 @@ LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
     ("app.notify",),
-    ("app.providers", "app.db", "app.jobs"),
     ("app.logs",),
+    ("app.providers", "app.db", "app.jobs"),
     ("app.settings", "app.errors"),
 )
 # An entry point is started by the system or by a person, never by another one. The command line starts the fakes,

@@ -1,52 +1,102 @@
 -- Claims due jobs under a lease.
 --
 -- A claimed job keeps its place in the queue with its score raised to the end of its lease plus a half, so that
--- arq's Job.result() still finds it and running jobs never stand in front of waiting ones. A due score that ends
--- in a half is therefore a lease that ran out: the worker was lost. Negative scores mark jobs that moved on to
--- their own queue (see finish.lua).
+-- arq's Job.result() still finds it and running jobs never stand in front of waiting ones. A due score that ends in
+-- a half is therefore a lease that ran out: the worker was lost. Negative scores mark jobs that moved on to their
+-- own queue (see finish.lua). The token in `claims` outlives the lease, so that a finish which comes late but before
+-- any other claim still counts; `arq:in-progress:{id}` does not, so that arq's Job.status() tells the truth.
 --
--- KEYS: queue.  ARGV: token, lease (ms), limit (at most 100: Lua does not roll back), now (ms; '' = the server's).
--- Returns now, the next due time (ms, or false), and for each job: id, due score, payload, tries, lost, memory.
+-- KEYS: queue, claims, lost, paused, events, epoch, aborts.
+-- ARGV: token, lease (ms), limit (at most 100: Lua does not roll back), now (ms; '' = the server's), queue's name,
+-- most events kept, and from when to when (ms) Redis could not be reached: leases that ran out in that time get
+-- another lease's length, for their holders may live.
+-- Returns now, the next due time (ms; false where there is none, or may be more that is due), 1 where the queue is paused, the epoch, and for each job: id, due
+-- score, payload, tries, memory, lost, and when (ms) it was asked to be aborted, or false. The token is kept with the
+-- epoch before it.
 local now = tonumber(ARGV[4])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local lease = tonumber(ARGV[2])
-local due = redis.call('ZRANGEBYSCORE', KEYS[1], 0, now, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
-if #due == 0 then
-  local later = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%d', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  return {now, later[2] or false}
+if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 1 then
+  return {now, false, 1, ''}
 end
+local lease = tonumber(ARGV[2])
 local lease_end = string.format('%d.5', now + lease)
-local kept, raised = {}, {}
+local gap_start, gap_end = tonumber(ARGV[7]), tonumber(ARGV[8])
+if gap_start then
+  local spared = {}
+  local silent = redis.call('ZRANGEBYSCORE', KEYS[1], gap_start, math.min(gap_end or now, now), 'WITHSCORES')
+  for i = 1, #silent, 2 do
+    if string.find(silent[i + 1], '.5', 1, true) then
+      redis.call('ZADD', KEYS[1], lease_end, silent[i])
+    end
+  end
+end
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], 0, now, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
+local next_due = false
+if #due / 2 < tonumber(ARGV[3]) then
+  local later = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%d', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  next_due = later[2] or false
+end
+if #due == 0 then
+  return {now, next_due, 0, ''}
+end
+-- The token of one claim is as good a name for an epoch as any: it is never used again.
+redis.call('SET', KEYS[6], ARGV[1], 'NX')
+local epoch = redis.call('GET', KEYS[6])
+local token = epoch .. ' ' .. ARGV[1]
+local ids, keys, raised, held, lost = {}, {}, {}, {}, false
 for i = 1, #due, 2 do
   local id = due[i]
-  kept[#kept + 1] = 'arq:job:' .. id
-  kept[#kept + 1] = 'arq:retry:' .. id
-  kept[#kept + 1] = 'indostar:lost:' .. id
-  kept[#kept + 1] = 'indostar:memory:' .. id
+  ids[#ids + 1] = id
+  keys[#keys + 1] = 'arq:job:' .. id
+  keys[#keys + 1] = 'arq:retry:' .. id
+  keys[#keys + 1] = 'indostar:memory:' .. id
   raised[#raised + 1] = lease_end
   raised[#raised + 1] = id
-  -- The token outlives the lease, so that a finish which comes late but before any other claim is still ours.
-  redis.call('SET', 'arq:in-progress:' .. id, ARGV[1], 'PX', lease + 60000)
+  held[#held + 1] = id
+  held[#held + 1] = token
+  redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease)
   if string.find(due[i + 1], '.5', 1, true) then
-    redis.call('INCR', 'indostar:lost:' .. id)
+    redis.call('HINCRBY', KEYS[3], id, 1)
+    lost = true
   end
 end
 redis.call('ZADD', KEYS[1], unpack(raised))
-local values = redis.call('MGET', unpack(kept))
-local reply = {now, false}
-for i = 1, #due, 2 do
-  local at = 2 * (i - 1)
-  reply[#reply + 1] = due[i]
-  reply[#reply + 1] = due[i + 1]
-  for field = 1, 4 do
-    reply[#reply + 1] = values[at + field]
-  end
-  -- Stock arq lets a payload expire a day after its job was due; ours lives as long as its job.
-  if values[at + 1] then
-    redis.call('PERSIST', 'arq:job:' .. due[i])
+redis.call('HSET', KEYS[2], unpack(held))
+local values = redis.call('MGET', unpack(keys))
+-- Most queues never lost a worker: an empty hash is not asked for every job.
+local losses = {}
+if lost or redis.call('HLEN', KEYS[3]) > 0 then
+  losses = redis.call('HMGET', KEYS[3], unpack(ids))
+end
+local aborts = {}
+if redis.call('EXISTS', KEYS[7]) == 1 then
+  aborts = redis.call('ZMSCORE', KEYS[7], unpack(ids))
+end
+local reply = {now, next_due, 0, epoch}
+local event = {'kind', 'started', 'at', string.format('%d', now), 'by', ARGV[1], 'queue', ARGV[5]}
+for n, id in ipairs(ids) do
+  local payload, tries, memory = values[3 * n - 2], values[3 * n - 1], values[3 * n]
+  reply[#reply + 1] = id
+  reply[#reply + 1] = due[2 * n]
+  reply[#reply + 1] = payload
+  reply[#reply + 1] = tries
+  reply[#reply + 1] = memory
+  reply[#reply + 1] = losses[n] or false
+  reply[#reply + 1] = aborts[n] or false
+  event[#event + 1] = 'job:' .. id
+  if not payload then
+    event[#event + 1] = ''
+  elseif string.sub(payload, 1, 7) == '{"v":1,' then
+    -- Enqueued by us: the stream has its payload.
+    event[#event + 1] = due[2 * n]
+  else
+    event[#event + 1] = due[2 * n] .. ' ' .. payload
+    -- Stock arq lets a payload expire a day after its job was due; ours lives as long as its job.
+    redis.call('PERSIST', 'arq:job:' .. id)
   end
 end
+redis.call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[6], '*', unpack(event))
 return reply

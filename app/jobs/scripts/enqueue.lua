@@ -1,13 +1,33 @@
--- Puts a job on its queue unless its id is taken.
--- KEYS: payload, result, queue.  ARGV: id, payload, due (ms; '' = now).  Returns 1, or 0 where the id is taken.
-if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then
-  return 0
-end
-local due = ARGV[3]
-if due == '' then
+-- Puts jobs on their queues, each unless its id is taken.
+--
+-- KEYS: events.  ARGV: now (ms; '' = the server's), most events kept, then for each job: id, payload, due (ms;
+-- '' = now), queue key.
+-- Returns for each 1, 0 where the id is taken, or 2 where it is taken by this very payload: an answer was lost, and
+-- the enqueuer asked again.
+local now = tonumber(ARGV[1])
+if not now then
   local time = redis.call('TIME')
-  due = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-redis.call('SET', KEYS[1], ARGV[2])
-redis.call('ZADD', KEYS[3], due, ARGV[1])
-return 1
+local reply = {}
+local event = {'kind', 'enqueued', 'at', string.format('%d', now)}
+for i = 3, #ARGV, 4 do
+  local id, payload, due, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  if due == '' then
+    due = string.format('%d', now)
+  end
+  if redis.call('EXISTS', 'arq:result:' .. id) == 1 then
+    reply[#reply + 1] = 0
+  elseif redis.call('SET', 'arq:job:' .. id, payload, 'NX') then
+    redis.call('ZADD', queue, due, id)
+    reply[#reply + 1] = 1
+    event[#event + 1] = 'job:' .. id
+    event[#event + 1] = due .. ' ' .. queue .. ' ' .. payload
+  else
+    reply[#reply + 1] = redis.call('GET', 'arq:job:' .. id) == payload and 2 or 0
+  end
+end
+if #event > 4 then
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(event))
+end
+return reply

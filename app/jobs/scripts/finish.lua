@@ -1,64 +1,89 @@
 -- Records how attempts ended, each only where its worker still holds the job.
 --
--- KEYS: none.  ARGV: now (ms; '' = the server's), then nine for each job:
---   op, id, token, queue key, other queue key, number, text, memory, tries
+-- KEYS: claims, lost, progress, failed, epoch, events, aborts.
+-- ARGV: now (ms; '' = the server's), most events kept, then nine for each job: op, id, token, queue key, other queue key, number, text, tries, payload
 -- op 'done'  the job ended: number = result's life (ms), text = result. other = where it first arrived, or ''
 --    'fail'  the same, and its payload is kept for a re-run
---    'again' back on its queue: number = due (ms; '' = now), memory and tries are remembered
---    'move'  to its own queue (other), same due time (number). A mark with a negative score stays on the queue
---            where it arrived, so that the Job that its enqueuer holds still finds it
--- Returns 1 for each that was recorded, 0 for each that is another's by now.
+--    'again' back on its queue: number = due (ms; '' = now), text = memory, and tries are remembered
+--    'move'  to its own queue (other), same due time (number), text = memory. A mark with a negative score stays on
+--            the queue where it arrived, so that the Job that its enqueuer holds still finds it
+-- payload is '' but for a job that Redis forgot while it ran (FLUSHALL) and that is to run again.
+-- Returns 1 for each that was recorded, 0 for each that is another's by now or has ended, 2 for one that Redis forgot
+-- and that has to be sent again with its payload.
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local reply, dropped = {}, {}
-for i = 2, #ARGV, 9 do
-  local op, id, token, queue, other = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4]
-  local number, text, memory, tries = ARGV[i + 5], ARGV[i + 6], ARGV[i + 7], ARGV[i + 8]
-  local owner = redis.call('GET', 'arq:in-progress:' .. id)
-  local ours = owner == token
-  if not owner then
-    -- The token expired long after the lease; a score that still ends in a half was claimed by nobody since.
-    local score = redis.call('ZSCORE', queue, id)
-    ours = score and string.find(score, '.5', 1, true) and true or false
+local ids = {}
+for i = 3, #ARGV, 9 do
+  ids[#ids + 1] = ARGV[i + 1]
+end
+local holders = redis.call('HMGET', KEYS[1], unpack(ids))
+local epoch = redis.call('GET', KEYS[5])
+local reply, ended, dropped, gone = {}, {}, {}, {}
+local event = {'kind', 'ended', 'at', string.format('%d', now)}
+for n, id in ipairs(ids) do
+  local at = 9 * n - 6
+  local op, token, queue, other = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local number, text, tries, payload = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7], ARGV[at + 8]
+  local is_over = op == 'done' or op == 'fail'
+  local ours = holders[n] == token
+  reply[n] = ours and 1 or 0
+  -- A token begins with the epoch of its claim.
+  if not ours and not holders[n] and epoch ~= string.match(token, '^%S+') then
+    -- Nobody else has it. What ended has ended; what is to run again needs its payload.
+    ours = is_over or payload ~= ''
+    reply[n] = ours and 1 or 2
+    if ours and not is_over then
+      redis.call('SET', 'arq:job:' .. id, payload)
+    end
   end
-  if not ours then
-    reply[#reply + 1] = 0
-  else
-    reply[#reply + 1] = 1
+  if ours then
+    gone[#gone + 1] = id
     dropped[#dropped + 1] = 'arq:in-progress:' .. id
-    if op == 'done' or op == 'fail' then
+    event[#event + 1] = 'job:' .. id
+    if is_over then
       redis.call('ZREM', queue, id)
       if other ~= '' then
         redis.call('ZREM', other, id)
       end
       redis.call('SET', 'arq:result:' .. id, text, 'PX', number)
+      ended[#ended + 1] = id
       dropped[#dropped + 1] = 'arq:retry:' .. id
-      dropped[#dropped + 1] = 'indostar:lost:' .. id
       dropped[#dropped + 1] = 'indostar:memory:' .. id
       if op == 'done' then
         dropped[#dropped + 1] = 'arq:job:' .. id
       else
-        redis.call('ZADD', 'indostar:failed', now, id)
+        redis.call('ZADD', KEYS[4], now, id)
       end
+      event[#event + 1] = op .. ' ' .. text
     else
+      if number == '' then
+        number = string.format('%d', now)
+      end
       if op == 'move' then
         redis.call('ZADD', queue, '-' .. number, id)
         redis.call('ZADD', other, number, id)
       else
-        if number == '' then
-          number = string.format('%d', now)
-        end
         redis.call('ZADD', queue, number, id)
         redis.call('SET', 'arq:retry:' .. id, tries)
       end
-      redis.call('SET', 'indostar:memory:' .. id, memory)
+      redis.call('SET', 'indostar:memory:' .. id, text)
+      event[#event + 1] = op .. ' ' .. number .. ' ' .. tries .. ' ' .. text
     end
   end
 end
-if #dropped > 0 then
+if #gone > 0 then
+  redis.call('HDEL', KEYS[1], unpack(gone))
+  redis.call('HDEL', KEYS[3], unpack(gone))
   redis.call('DEL', unpack(dropped))
+  redis.call('XADD', KEYS[6], 'MAXLEN', '~', ARGV[2], '*', unpack(event))
+end
+if #ended > 0 then
+  redis.call('HDEL', KEYS[2], unpack(ended))
+  if redis.call('EXISTS', KEYS[7]) == 1 then
+    redis.call('ZREM', KEYS[7], unpack(ended))
+  end
 end
 return reply

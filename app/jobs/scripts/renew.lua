@@ -1,6 +1,8 @@
 -- Extends the leases of running jobs.
--- KEYS: none.  ARGV: lease (ms), now (ms; '' = the server's), then id, token, queue key for each job.
--- Returns 1 for each lease that was extended, 0 for each that is another's by now.
+--
+-- KEYS: claims, epoch.  ARGV: lease (ms), now (ms; '' = the server's), then id, token, queue key for each job.
+-- Returns for each 1 where the lease was extended, 0 where the job is another's by now or has ended, 2 where Redis
+-- lost everything meanwhile, and this job with it.
 local now = tonumber(ARGV[2])
 if not now then
   local time = redis.call('TIME')
@@ -8,15 +10,23 @@ if not now then
 end
 local lease = tonumber(ARGV[1])
 local lease_end = string.format('%d.5', now + lease)
-local reply = {}
+local ids = {}
 for i = 3, #ARGV, 3 do
-  local id, token, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if redis.call('GET', 'arq:in-progress:' .. id) == token then
-    redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease + 60000)
+  ids[#ids + 1] = ARGV[i]
+end
+local holders = redis.call('HMGET', KEYS[1], unpack(ids))
+local epoch = redis.call('GET', KEYS[2])
+local reply = {}
+for n, id in ipairs(ids) do
+  local token, queue = ARGV[3 * n + 1], ARGV[3 * n + 2]
+  if holders[n] == token then
+    redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease)
     redis.call('ZADD', queue, 'XX', lease_end, id)
-    reply[#reply + 1] = 1
+    reply[n] = 1
   else
-    reply[#reply + 1] = 0
+    -- A token begins with the epoch of its claim.
+    local forgotten = not holders[n] and epoch ~= string.match(token, '^%S+')
+    reply[n] = forgotten and 2 or 0
   end
 end
 return reply

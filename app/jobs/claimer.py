@@ -1,0 +1,72 @@
+"""Claiming for a worker: every claim under a token of its own, none of them lost with an answer."""
+
+import asyncio
+from itertools import count
+
+from app.jobs.outage import REDIS_DOWN, RedisLine
+from app.jobs.queues import Queue
+from app.jobs.store import Claim, Gap, JobStore
+
+
+class Claimer:
+    """Claims under tokens that begin with the worker's name; `lease` in seconds."""
+
+    def __init__(self, store: JobStore, line: RedisLine, worker: str, lease: float) -> None:
+        self._store = store
+        self._line = line
+        self._worker = worker
+        self._lease = lease
+        self._numbers = count(1)
+        # Claims whose answer never came, and which may have been made all the same.
+        self._unanswered: list[tuple[Queue, str]] = []
+        # The server's clock (ms) less the event loop's, once known.
+        self._offset_ms: float | None = None
+        self._opened_at = 0.0
+        self._server_is_new = False
+
+    async def open(self) -> None:
+        """Asks how long the server has been up: one that has just started was away for everybody."""
+        seconds = await self._line.call(self._store.uptime_seconds)
+        self._opened_at = asyncio.get_running_loop().time()
+        self._server_is_new = seconds <= self._lease
+
+    def new_token(self) -> str:
+        return f"{self._worker}:{next(self._numbers)}"
+
+    async def claim(self, queue: Queue, limit: int) -> Claim:
+        """At most `limit` due jobs; waits for Redis where it is away."""
+        asked_at = 0.0
+
+        async def ask() -> Claim:
+            nonlocal asked_at
+            asked_at = asyncio.get_running_loop().time()
+            token = self.new_token()
+            try:
+                return await self._store.claim(queue, token, limit, self._gap(asked_at))
+            except (*REDIS_DOWN, asyncio.CancelledError):
+                self._unanswered.append((queue, token))
+                raise
+
+        claim = await self._line.call(ask)
+        self._offset_ms = claim.now_ms - asked_at * 1000
+        await self.release_unanswered()
+        return claim
+
+    async def release_unanswered(self) -> None:
+        """Gives back what was claimed without our hearing of it, so that it need not wait for its lease."""
+        while self._unanswered:
+            queue, token = self._unanswered[0]
+            await self._line.call(lambda: self._store.release(queue, token))  # noqa: B023 -- called before the next turn
+            self._unanswered.pop(0)
+
+    def _gap(self, now: float) -> Gap | None:
+        """The time in which Redis could not be reached, for as long as its victims may not have been heard yet."""
+        line = self._line
+        if line.lost_at is not None and (line.back_at is None or now - line.back_at < self._lease):
+            return Gap(self._server_ms(line.lost_at), None if line.back_at is None else self._server_ms(line.back_at))
+        if self._server_is_new and now - self._opened_at < self._lease:
+            return Gap(0, None if self._offset_ms is None else self._server_ms(self._opened_at))
+        return None
+
+    def _server_ms(self, at: float) -> int:
+        return 0 if self._offset_ms is None else int(at * 1000 + self._offset_ms)

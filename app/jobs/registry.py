@@ -1,0 +1,97 @@
+"""Who is at work: each worker says every few seconds that it lives, what it runs and how it does."""
+
+import socket
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, ClassVar, Self
+
+import orjson
+from redis.asyncio import Redis
+
+from app.jobs.queues import Queue
+
+WORKERS = "indostar:workers"
+ENTRY = "indostar:worker:"
+# What fits a list that somebody reads.
+MOST_RUNNING_SHOWN = 200
+
+
+def health_key(*queues: Queue, host: str | None = None) -> str:
+    """The key that the workers of exactly these queues on a host (by default this one) keep up together."""
+    return f"indostar:health:{'+'.join(queues)}:{host or socket.gethostname()}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEntry:
+    """One worker process; times in epoch milliseconds, memory in bytes, `running` the first job ids."""
+
+    id: str
+    host: str
+    pid: int
+    queues: dict[str, int]
+    started_ms: int
+    seen_ms: int
+    running: list[str]
+    done: int
+    failed: int
+    memory_bytes: int
+    is_draining: bool
+
+    @classmethod
+    def from_bytes(cls, raw: bytes) -> Self:
+        fields: dict[str, Any] = orjson.loads(raw)
+        return cls(**fields)
+
+
+class Registry:
+    """Writes one worker's entry, and keeps up the health key of its kind and host."""
+
+    INTERVAL: ClassVar = timedelta(seconds=3)
+    # Two reports may be late before it counts as dead.
+    TTL: ClassVar = timedelta(seconds=10)
+
+    def __init__(self, redis: Redis, key: str) -> None:
+        self._redis = redis
+        self._key = key
+
+    async def report(self, entry: WorkerEntry) -> None:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.set(ENTRY + entry.id, orjson.dumps(asdict(entry)), px=self.TTL)
+            pipe.zadd(WORKERS, {entry.id: entry.seen_ms})
+            pipe.zremrangebyscore(WORKERS, "-inf", entry.seen_ms - 10 * int(self.TTL.total_seconds() * 1000))
+            pipe.set(self._key, entry.id, px=self.TTL)
+            await pipe.execute()
+
+    async def sign_off(self, worker: str) -> None:
+        """Removes the entry. The health key stays to its siblings; without any it runs out."""
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.delete(ENTRY + worker)
+            pipe.zrem(WORKERS, worker)
+            await pipe.execute()
+
+
+async def workers(redis: Redis) -> list[WorkerEntry]:
+    """The workers that are alive, the longest at work first."""
+    ids = await redis.zrange(WORKERS, 0, -1)
+    if not ids:
+        return []
+    entries = await redis.mget([ENTRY + worker.decode() for worker in ids])
+    alive = [WorkerEntry.from_bytes(entry) for entry in entries if entry is not None]
+    return sorted(alive, key=lambda worker: worker.started_ms)
+
+
+async def keep_up_for_siblings(redis: Redis, queues: Collection[Queue]) -> None:
+    """Restores the health key that a stock worker's shell deletes at its end, where siblings on this host live on."""
+    host = socket.gethostname()
+    names = {queue.value for queue in queues}
+    for sibling in await workers(redis):
+        if sibling.host == host and set(sibling.queues) == names:
+            await redis.set(health_key(*queues), sibling.id, px=Registry.TTL)
+            return
+
+
+async def is_alive(redis_url: str, queues: Collection[Queue] = tuple(Queue)) -> bool:
+    """Whether a worker of these queues on this host reported within the last seconds."""
+    async with Redis.from_url(redis_url) as redis:
+        return bool(await redis.exists(health_key(*queues)))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import URL, Dialect, event, make_url, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -26,6 +27,17 @@ UNNAMED_STATEMENTS: dict[str, Any] = {
     "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": str,
 }
+
+
+# What passes by itself, beside the above: a deadlock or conflict, a standby that was promoted, a lock that was not to
+# be had in time, a full disk, an operator's intervention, a crash. Source: PostgreSQL, appendix A.
+PASSING = ("25006", "40", "53", "55P03", "57", "58", "08")
+
+
+def is_passing(error: DBAPIError) -> bool:
+    """Whether the same statement may well succeed later."""
+    sqlstate: str = getattr(error.orig, "sqlstate", None) or ""
+    return error.connection_invalidated or sqlstate.startswith(PASSING)
 
 
 class DatabaseUnavailable(Unavailable):

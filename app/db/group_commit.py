@@ -39,7 +39,9 @@ class GroupCommit(Generic[Item, Answer]):
             while self._waiting:
                 batch = self._waiting[: self._most]
                 del self._waiting[: self._most]
-                await self._write_batch(batch)
+                # Whoever was cancelled before it was written wants nothing written.
+                if wanted := [(item, future) for item, future in batch if not future.done()]:
+                    await self._write_batch(wanted)
         finally:
             self._writing = None
 

@@ -47,8 +47,8 @@ class OwnTable(DeclarativeBase):
 class Message(OwnTable):
     """One message of one job, however often that was tried: (root job, channel) happens once.
 
-    `job_id` is the job that acted last. `recipient` is masked and `template` empty for free text, so that the table
-    holds no address and no text of a customer.
+    `job_id` is the job that acted last, `attempt` its attempt. `recipient` is masked and `template` empty for free
+    text, so that the table holds no address and no text of a customer.
     """
 
     __tablename__ = "messages"
@@ -63,6 +63,7 @@ class Message(OwnTable):
     root_job_id: Mapped[str]
     channel: Mapped[Channel]
     job_id: Mapped[str]
+    attempt: Mapped[str]
     template: Mapped[str | None]
     recipient: Mapped[str]
     provider: Mapped[str | None]

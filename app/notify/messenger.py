@@ -1,22 +1,29 @@
 """Sending a message once: ledger, provider and what to do when nobody knows."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal, TypedDict
+from enum import Enum, auto
+from typing import Final, Literal, TypedDict
+from uuid import uuid4
 
 import structlog
 
 from app.db.messages import Channel
-from app.errors import NotDone, OutcomeUnknown, Refused
+from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
-from app.notify.ledger import EarlierMessage, MessageEnd, MessageLedger, NewMessage, Resumption
+from app.notify.ledger import EarlierMessage, MessageEnd, MessageLedger, NewMessage
 from app.notify.recipients import mask_email, mask_phone
 from app.providers.gate import Gate
+from app.providers.http import TOTAL_SECONDS
 from app.providers.mail import EmailProvider, Mail
 from app.providers.sms import Sms, SmsProvider
 
 log = structlog.stdlib.get_logger(__name__)
+
+# A request that is under way has ended by then, one way or the other.
+LONGEST_SEND: Final = timedelta(seconds=TOTAL_SECONDS + 2)
 
 
 class SentMessage(TypedDict):
@@ -42,20 +49,36 @@ class NotSettledYet(NotDone):
     """The message may have been sent. The next try asks the provider, or sends it again and says so."""
 
 
-class SentElsewhere(NotDone):
-    """Another worker is sending this message at this moment."""
+class BeingSent(Unavailable):
+    """Another attempt may be sending this message at this moment; waiting for it costs no try."""
+
+    def __init__(self, channel: Channel, retry_after: timedelta) -> None:
+        super().__init__(channel, retry_after=retry_after)
+        self.channel = channel
 
     def __str__(self) -> str:
-        return "another worker is sending this message"
+        return f"another attempt may be sending this {self.channel} at this moment"
+
+
+class MayHaveBeenSent(OutcomeUnknown):
+    """The message may have been sent, nobody can tell, and the settings say not to send such a message again."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel)
+        self.channel = channel
+
+    def __str__(self) -> str:
+        return f"the {self.channel} may have been sent before, and nobody can tell"
 
 
 @dataclass(frozen=True, slots=True)
 class _Errand:
-    """One message on its way: how to send it, how to ask about it, and whether to send it though nobody knows."""
+    """One message on its way: how to send it, how to ask about it (since when, and sent until when at the latest),
+    and whether to send it though nobody knows."""
 
     message: NewMessage
     send: Callable[[], Awaitable[str]]
-    find: Callable[[datetime], Awaitable[str | None]] | None
+    find: Callable[[datetime, datetime], Awaitable[str | None]] | None
     resend_unknown: bool
 
 
@@ -70,6 +93,7 @@ class Messenger:
         *,
         resend_unknown_mail: bool,
         resend_unknown_sms: bool,
+        longest_send: timedelta = LONGEST_SEND,
     ) -> None:
         self._ledger = ledger
         self._email = email
@@ -78,6 +102,7 @@ class Messenger:
         self._sms_gate = Gate()
         self._resend_unknown_mail = resend_unknown_mail
         self._resend_unknown_sms = resend_unknown_sms
+        self._longest_send = longest_send
 
     async def send_mail(
         self, context: Context, *, to: str, subject: str, text: str, html: str | None, template: str | None = None
@@ -100,83 +125,97 @@ class Messenger:
         errand = _Errand(
             message,
             send=lambda: self._sms_gate.call(self._sms.send, sms),
-            find=lambda since: self._sms.find(sms, since=since),
+            find=lambda since, until: self._sms.find(sms, since=since, until=until),
             resend_unknown=self._resend_unknown_sms,
         )
         return await self._send_once(context, errand)
 
+    async def drained(self) -> None:
+        """Returns when everything that became of messages is on record."""
+        await self._ledger.drained()
+
     async def _send_once(self, context: Context, errand: _Errand) -> SentMessage:
-        earlier = await self._ledger.begin(errand.message)
+        context.ensure_held()
+        message = errand.message
+        is_unsettled = False
+        earlier = await self._ledger.begin(message)
         if earlier is not None:
-            known = await self._settle_earlier(context, errand, earlier)
-            if known is not None:
-                return known
+            fate = await self._fate_of(context, errand, earlier)
+            if isinstance(fate, _Sent):
+                return {"status": "already_sent", "provider": fate.provider, "message_id": fate.message_id}
+            is_unsettled = fate is _Fate.UNKNOWN
+            if not await self._ledger.resume(message, earlier):
+                raise BeingSent(message.channel, self._longest_send)
         try:
             # From here to the provider's answer lies what can't be undone.
             context.ensure_held()
             provider_id = await errand.send()
+        except asyncio.CancelledError:
+            self._ledger.end_soon(MessageEnd(message, "unknown", error="its job was ended while it was being sent"))
+            raise
         except Refused as error:
-            await self._end(errand, "refused", error=error)
+            # That an earlier attempt may have sent it is still true.
+            await self._end(message, "unknown" if is_unsettled else "refused", error=error)
             raise
         except NotDone as error:
-            await self._end(errand, "failed", error=error)
+            await self._end(message, "unknown" if is_unsettled else "failed", error=error)
             raise
         except OutcomeUnknown as error:
-            await self._end(errand, "unknown", error=error)
+            await self._end(message, "unknown", error=error)
             if errand.find is None and not errand.resend_unknown:
                 raise
-            # The next try asks first, or sends it again and says so.
             raise NotSettledYet(str(error)) from error
-        await self._end(errand, "sent", provider_id=provider_id)
-        return {"status": "sent", "provider": errand.message.provider, "message_id": provider_id}
+        await self._end(message, "sent", provider_id=provider_id, twice=is_unsettled)
+        return {"status": "sent", "provider": message.provider, "message_id": provider_id}
 
-    async def _settle_earlier(self, context: Context, errand: _Errand, earlier: EarlierMessage) -> SentMessage | None:
-        """The message's fate where an earlier attempt or a look-up tells it; None when it is to be sent now."""
-        if earlier.status == "sent":
-            return _already(earlier.provider, earlier.provider_message_id)
-        if earlier.status == "refused" and earlier.job_id == context.job_id:
-            raise RefusedBefore(earlier.error or "refused before")
-        possibly_twice = earlier.possibly_twice
-        if earlier.status in ("sending", "unknown"):
-            # Whoever was sending it died or never heard the answer.
-            found, certainly_not = await self._look_up(context, errand, earlier)
-            if found is not None:
-                await self._end(errand, "sent", provider_id=found)
-                return _already(errand.message.provider, found)
-            if not certainly_not:
-                if not errand.resend_unknown:
-                    raise MayHaveBeenSent(errand.message.channel)
-                possibly_twice = True
-        if not await self._ledger.resume(Resumption(errand.message, earlier, possibly_twice)):
-            raise SentElsewhere
-        if possibly_twice:
-            log.warning("message.possibly_twice", channel=errand.message.channel, provider=errand.message.provider)
-        return None
+    async def _fate_of(self, context: Context, errand: _Errand, earlier: EarlierMessage) -> "_Sent | _Fate":
+        """What an earlier attempt or the provider tells. Raises what keeps it from being sent now."""
+        channel = errand.message.channel
+        match earlier.status:
+            case "sent":
+                return _Sent(earlier.provider, earlier.provider_message_id)
+            case "refused" if earlier.job_id == context.job_id:
+                raise RefusedBefore(earlier.error or "refused before")
+            case "refused" | "failed":
+                return _Fate.NOT_SENT
+            case "sending" if earlier.unchanged_for < self._longest_send:
+                raise BeingSent(channel, self._longest_send - earlier.unchanged_for)
+            case "sending" | "unknown":
+                # Whoever was sending it died or never heard the answer.
+                fate = await self._look_up(errand, earlier)
+        if isinstance(fate, _Sent):
+            # It was the earlier attempt that sent it.
+            theirs = replace(errand.message, attempt=earlier.attempt)
+            await self._end(theirs, "sent", provider_id=fate.message_id)
+        elif fate is _Fate.UNKNOWN:
+            if not errand.resend_unknown:
+                raise MayHaveBeenSent(channel)
+            log.warning("message.possibly_twice", channel=channel, provider=errand.message.provider)
+        return fate
 
-    async def _look_up(self, context: Context, errand: _Errand, earlier: EarlierMessage) -> tuple[str | None, bool]:
-        """The id of the message at the provider, and whether it certainly has none."""
+    async def _look_up(self, errand: _Errand, earlier: EarlierMessage) -> "_Sent | _Fate":
         if errand.find is None or earlier.provider != errand.message.provider:
-            return None, False
-        since = datetime.now(UTC) - timedelta(seconds=earlier.age_seconds)
+            return _Fate.UNKNOWN
+        now = datetime.now(UTC)
+        last_news = now - earlier.unchanged_for
+        until = last_news + self._longest_send if earlier.status == "sending" else last_news
         try:
-            found = await errand.find(since)
-        except OutcomeUnknown as error:
-            ask_again = getattr(error, "retry_after", None)
-            if ask_again is not None and context.job_try < context.max_tries:
-                raise NotSettledYet(str(error), retry_after=ask_again) from error
-            return None, False
-        return found, found is None
+            found = await errand.find(now - earlier.age, until)
+        except OutcomeUnknown:
+            return _Fate.UNKNOWN
+        return _Fate.NOT_SENT if found is None else _Sent(errand.message.provider, found)
 
     async def _end(
         self,
-        errand: _Errand,
+        message: NewMessage,
         status: Literal["sent", "refused", "failed", "unknown"],
         *,
         provider_id: str | None = None,
         error: Exception | None = None,
+        twice: bool = False,
     ) -> None:
-        message = errand.message
-        await self._ledger.end(MessageEnd(message, status, provider_id, None if error is None else str(error)))
+        reason = None if error is None else str(error)
+        await self._ledger.end(MessageEnd(message, status, provider_id, reason, twice))
         log.info(
             "message.ended",
             status=status,
@@ -184,28 +223,24 @@ class Messenger:
             provider=message.provider,
             template=message.template,
             message_id=provider_id,
-            reason=None if error is None else str(error),
+            reason=reason,
         )
 
 
-class MayHaveBeenSent(OutcomeUnknown):
-    """The message may have been sent, nobody can tell, and the settings say not to send such a message again."""
+class _Fate(Enum):
+    NOT_SENT = auto()
+    UNKNOWN = auto()
 
-    def __init__(self, channel: Channel) -> None:
-        super().__init__(channel)
-        self.channel = channel
 
-    def __str__(self) -> str:
-        return f"the {self.channel} may have been sent before, and nobody can tell"
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    provider: str | None
+    message_id: str | None
 
 
 def _new_message(context: Context, channel: Channel, template: str | None, recipient: str, provider: str) -> NewMessage:
-    return NewMessage(context.root_id, channel, context.job_id, template, recipient, provider)
+    return NewMessage(context.root_id, channel, context.job_id, uuid4().hex, template, recipient, provider)
 
 
 def _key(message: NewMessage) -> str:
     return f"{message.root_job_id}:{message.channel}"
-
-
-def _already(provider: str | None, message_id: str | None) -> SentMessage:
-    return {"status": "already_sent", "provider": provider, "message_id": message_id}

@@ -12,8 +12,7 @@ MAX_WORDS = 300  # a provider's sentence; what is longer is an error page
 class ProviderFailure(Exception):
     """A call to a provider that did not succeed.
 
-    `code` and `message` are the provider's own. `retry_after` is how long to wait before sending, or before asking
-    about an unknown outcome, again.
+    `code` and `message` are the provider's own; `retry_after` is how long to wait before asking again.
     """
 
     outcome: ClassVar[str]
@@ -45,6 +44,12 @@ class ProviderUnreachable(ProviderFailure, Unavailable):
     """No connection to the provider: nothing was sent."""
 
     outcome = "can't be reached"
+
+
+class NotListedYet(ProviderFailure, Unavailable):
+    """The provider's list can't show yet what was sent a moment ago: ask again after `retry_after`."""
+
+    outcome = "can't tell yet whether it has the message"
 
 
 class Misconfigured(ProviderFailure, Unavailable):

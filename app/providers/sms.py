@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationErr
 
 from app.providers.failures import (
     Misconfigured,
+    NotListedYet,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -38,10 +39,11 @@ class SmsProvider(Protocol):
         """
         ...
 
-    async def find(self, sms: Sms, /, *, since: datetime) -> str | None:
-        """Id of the message that the provider accepted since then, None if it certainly has none.
+    async def find(self, sms: Sms, /, *, since: datetime, until: datetime) -> str | None:
+        """Id of the message that the provider accepted between the two times, None if it certainly has none.
 
-        Raises ProviderOutcomeUnknown if it can't tell; its `retry_after`, if any, says when to ask again.
+        Raises ProviderOutcomeUnknown if it can't tell, NotListedYet if it is too early to, and the failures of a call
+        that was not answered, after which asking again may help.
         """
         ...
 
@@ -137,20 +139,12 @@ class Twilio:
         except ValidationError:  # not chained: it quotes the answer
             raise ProviderOutcomeUnknown(self.name, str(answer.status_code), "its answer can't be read") from None
 
-    async def find(self, sms: Sms, *, since: datetime) -> str | None:
+    async def find(self, sms: Sms, *, since: datetime, until: datetime) -> str | None:
         """As `SmsProvider.find`: a message with this number and text that has not failed.
 
         Reads the whole list of the number. Twilio's DateSent filter would shorten it, but a message still queued has
         no such date: it could be left out, and then sent again.
         """
-        try:
-            return await self._find(sms, since)
-        except ProviderFailure as failure:
-            raise ProviderOutcomeUnknown(
-                self.name, failure.code, failure.message, retry_after=failure.retry_after
-            ) from failure
-
-    async def _find(self, sms: Sms, since: datetime) -> str | None:
         url = self._messages_url.copy_with(params={"To": sms.to, "PageSize": _PAGE_SIZE})
         for _ in range(_MAX_PAGES):
             page = await self._page(url, sms)
@@ -166,18 +160,23 @@ class Twilio:
             url = httpx.URL(f"{self._base_url}{page.next_page_uri}")
         else:
             raise ProviderOutcomeUnknown(self.name, "list", "its list of messages is too long to read")
-        too_early = since + _LISTED_AFTER - self._now()
+        too_early = until + _LISTED_AFTER - self._now()
         if too_early > timedelta(0):
-            raise ProviderOutcomeUnknown(
-                self.name, "list", "the message is not on its list, or not yet", retry_after=too_early
-            )
+            raise NotListedYet(self.name, "list", "the message is not on its list, or not yet", retry_after=too_early)
         return None
 
     async def _page(self, url: httpx.URL, sms: Sms) -> _Page:
         request = self._client.build_request("GET", url)
-        answer = await exchange(self._client, self.name, request, auth=self._auth)
+        try:
+            answer = await exchange(self._client, self.name, request, auth=self._auth)
+        except ProviderOutcomeUnknown as failure:
+            # A question that was not answered can be asked again.
+            raise ProviderNotDone(self.name, failure.code, failure.message) from failure
         if answer.status_code != httpx.codes.OK:
-            raise self._failure(answer, sms)
+            problem = self._failure(answer, sms)
+            if isinstance(problem, ProviderOutcomeUnknown):
+                raise ProviderNotDone(self.name, problem.code, problem.message, retry_after=problem.retry_after)
+            raise problem
         try:
             return _Page.model_validate_json(answer.content)
         except ValidationError:  # not chained: it quotes the answer

@@ -1,7 +1,8 @@
 """What the tasks work with, made from the settings and closed again."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import httpx
 from pydantic import SecretStr
@@ -15,6 +16,8 @@ from app.providers.http import http_client
 from app.providers.mail import EmailProvider, SendGrid
 from app.providers.sms import SmsProvider, Twilio
 from app.settings import Settings
+
+LAST_RECORDS_SECONDS = 20
 
 
 @asynccontextmanager
@@ -34,6 +37,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         try:
             yield Resources([settings, database, messenger])
         finally:
+            # What became of messages is to be on record before the connection goes, but nobody waits for ever.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_RECORDS_SECONDS):
+                    await messenger.drained()
             await database.close()
 
 

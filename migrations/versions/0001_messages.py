@@ -14,6 +14,7 @@ def upgrade() -> None:
         sa.Column("root_job_id", sa.Text(), nullable=False),
         sa.Column("channel", sa.Text(), nullable=False),
         sa.Column("job_id", sa.Text(), nullable=False),
+        sa.Column("attempt", sa.Text(), nullable=False),
         sa.Column("template", sa.Text(), nullable=True),
         sa.Column("recipient", sa.Text(), nullable=False),
         sa.Column("provider", sa.Text(), nullable=True),

@@ -93,7 +93,15 @@ async def run(settings: Settings, fatal: int) -> None:
         )
         email = email_provider(settings, client)
         ledger = MessageLedger(database)
-        messenger = Messenger(ledger, email, sms, resend_unknown_mail=True, resend_unknown_sms=True)
+        messenger = Messenger(
+            ledger,
+            email,
+            sms,
+            resend_unknown_mail=True,
+            resend_unknown_sms=True,
+            # Nobody else is alive.
+            longest_send=timedelta(0),
+        )
         options = WorkerOptions(slots={Queue.NOTIFICATIONS: 1}, health_key="health", lease=LEASE, burst=True)
         await Worker(pool, Resources([settings, database, messenger]), options).run()
     await database.close()

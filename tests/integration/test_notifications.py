@@ -1,7 +1,8 @@
 """The notification tasks, from a call to what reached the provider and what is on record."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +12,17 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.dev.fakes import Fakes, running_fakes
-from app.dev.fakes.faults import Breakage, Failure, Refusal
+from app.dev.fakes.faults import Breakage, Failure, Latency, Refusal
 from app.dev.fakes.inbox import Message, Provider
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
 from app.jobs.failures import WrongArguments
+from app.notify.ledger import MessageEnd, MessageLedger, NewMessage
+from app.notify.messenger import Messenger
 from app.tasks import notifications as n
 from app.tasks.resources import open_resources
 from tests.settings import make_settings
+from tests.waiting import until
 
 ORDER: dict[str, Any] = {
     "order_number": "ORD-7",
@@ -205,6 +209,110 @@ async def test_an_sms_that_is_not_on_the_list_yet_is_asked_about_again(shop: Sho
     assert shop.sent(Provider.TWILIO) == []
 
 
+async def test_a_list_that_can_not_be_asked_leaves_the_sms_unsettled(shop: Shop) -> None:
+    shop.fakes.faults.add(Breakage(provider=Provider.TWILIO, kind="dropped_after", times=1))
+    shop.fakes.faults.add(Failure(provider=Provider.TWILIO, status=503, on="lookup", times=1))
+    with pytest.raises(NotDone):
+        await n.send_sms_task(shop.job(), PHONE, "Milk")
+
+    with pytest.raises(NotDone):
+        await n.send_sms_task(shop.job(job_try=2), PHONE, "Milk")
+    assert [message["status"] for message in await shop.messages()] == ["unknown"]
+    await n.send_sms_task(shop.job(job_try=3), PHONE, "Milk")
+
+    assert len(shop.sent(Provider.TWILIO)) == 1
+
+
+async def test_a_mail_of_unknown_fate_stays_so_while_sending_it_again_fails(shop: Shop) -> None:
+    shop.fakes.faults.add(Breakage(provider=Provider.SENDGRID, kind="dropped_after", times=1))
+    shop.fakes.faults.add(Failure(provider=Provider.SENDGRID, status=503, times=1))
+    for job_try in (1, 2):
+        with pytest.raises(NotDone):
+            await n.send_email_task(shop.job(job_try=job_try), MAIL, "Hello", "Milk")
+    [message] = await shop.messages()
+    assert (message["status"], message["possibly_twice"]) == ("unknown", False)
+
+    await n.send_email_task(shop.job(job_try=3), MAIL, "Hello", "Milk")
+
+    [message] = await shop.messages()
+    assert (message["status"], message["possibly_twice"], message["tries"]) == ("sent", True, 3)
+
+
+async def test_a_message_that_another_worker_is_sending_is_waited_for(shop: Shop) -> None:
+    shop.fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=500))
+    first = asyncio.create_task(n.send_email_task(shop.job(), MAIL, "Hello", "Milk"))
+    await until(lambda: shop.fakes.inbox.counts[Provider.SENDGRID].requests, within=5)
+
+    with pytest.raises(Unavailable) as waiting:
+        await n.send_email_task(shop.job(), MAIL, "Hello", "Milk")
+
+    assert waiting.value.retry_after is not None
+    assert (await first)["status"] == "sent"
+    assert len(shop.sent(Provider.SENDGRID)) == 1
+
+
+async def test_two_attempts_at_one_moment_are_one_message(shop: Shop) -> None:
+    results = await asyncio.gather(
+        *(n.send_email_task(shop.job(), MAIL, "Hello", "Milk") for _ in range(5)), return_exceptions=True
+    )
+
+    assert [result for result in results if not isinstance(result, Unavailable)] == [
+        {"status": "sent", "provider": "sendgrid", "message_id": shop.sent(Provider.SENDGRID)[0].id}
+    ]
+    assert len(shop.sent(Provider.SENDGRID)) == 1
+
+
+async def test_a_job_that_is_ended_while_it_sends_leaves_its_fate_unknown(shop: Shop) -> None:
+    shop.fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=60_000))
+    sending = asyncio.create_task(n.send_email_task(shop.job(), MAIL, "Hello", "Milk"))
+    await until(lambda: shop.fakes.inbox.counts[Provider.SENDGRID].requests, within=5)
+
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    await shop.resources[Messenger].drained()
+
+    assert [message["status"] for message in await shop.messages()] == ["unknown"]
+
+
+async def test_a_job_that_is_ended_before_it_sends_leaves_nothing_unknown(shop: Shop) -> None:
+    async with shop.resources[Database].session() as session:
+        await session.execute(text("LOCK TABLE tasks.messages IN ACCESS EXCLUSIVE MODE"))
+        sending = asyncio.create_task(n.send_email_task(shop.job(), MAIL, "Hello", "Milk"))
+        await until(lambda: _somebody_waits(shop), within=5)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+    await shop.resources[Messenger].drained()
+
+    assert [message["status"] for message in await shop.messages()] in ([], ["failed"])
+    assert shop.fakes.inbox.counts[Provider.SENDGRID].requests == 0
+
+
+async def _somebody_waits(shop: Shop) -> bool:
+    async with shop.resources[Database].session() as session:
+        return bool(await session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
+async def test_what_a_stale_attempt_says_changes_nothing_but_that_it_was_sent(shop: Shop) -> None:
+    ledger = MessageLedger(shop.resources[Database])
+    stale = NewMessage("j1", "email", "j1", "a1", None, "a***@example.com", "sendgrid")
+    newer = replace(stale, attempt="a2")
+    assert await ledger.begin(stale) is None
+    earlier = await ledger.begin(newer)
+    assert earlier is not None
+    assert await ledger.resume(newer, earlier)
+    assert not await ledger.resume(replace(stale, attempt="a3"), earlier)
+
+    await ledger.end(MessageEnd(stale, "failed"))
+    assert [message["status"] for message in await shop.messages()] == ["sending"]
+    await ledger.end(MessageEnd(stale, "sent", "m1"))
+    await ledger.end(MessageEnd(newer, "failed"))
+
+    [message] = await shop.messages()
+    assert (message["status"], message["provider_message_id"], message["possibly_twice"]) == ("sent", "m1", True)
+
+
 async def test_the_settings_may_forbid_to_send_again(database_url: str) -> None:
     async with running_fakes() as fakes:
         fakes.faults.add(Breakage(provider=Provider.SENDGRID, kind="dropped_after"))
@@ -335,8 +443,6 @@ async def test_the_other_tasks_reach_their_provider(shop: Shop) -> None:
 
 
 async def test_many_messages_share_their_transactions(shop: Shop) -> None:
-    import asyncio
-
     before = await _transactions(shop)
 
     await asyncio.gather(*(n.send_sms_task(shop.job(f"j{i}"), PHONE, f"Milk {i}") for i in range(50)))

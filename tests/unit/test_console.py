@@ -27,4 +27,7 @@ async def test_each_message_is_one_line_without_address_and_text() -> None:
 
 
 async def test_it_has_no_message_that_was_lost() -> None:
-    assert await Console().find(SMS, since=datetime(2026, 3, 1, tzinfo=UTC)) is None
+    assert (
+        await Console().find(SMS, since=datetime(2026, 3, 1, tzinfo=UTC), until=datetime(2026, 3, 2, tzinfo=UTC))
+        is None
+    )

@@ -4,7 +4,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -12,10 +12,12 @@ from pydantic import SecretStr
 
 from app.providers.failures import (
     Misconfigured,
+    NotListedYet,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
     ProviderRefused,
+    ProviderUnreachable,
 )
 from app.providers.http import http_client
 from app.providers.sms import Sms, SmsProvider, Twilio
@@ -196,18 +198,18 @@ OTHERS = [
 async def test_a_message_that_was_taken_is_found(status: str) -> None:
     answer = page(*OTHERS, listed(sid="SM2", status=status))
 
-    assert await twilio(answer).find(SMS, since=SINCE) == "SM2"
+    assert await twilio(answer).find(SMS, since=SINCE, until=SINCE) == "SM2"
 
 
 async def test_a_message_of_the_second_in_which_sending_began_is_found() -> None:
     answer = page(listed(date_created=format_datetime(SINCE)))
 
-    assert await twilio(answer).find(SMS, since=SINCE + timedelta(milliseconds=900)) == "SM1"
+    assert await twilio(answer).find(SMS, since=SINCE + timedelta(milliseconds=900), until=SINCE) == "SM1"
 
 
 @pytest.mark.parametrize("other", OTHERS)
 async def test_another_message_is_not_taken_for_it(other: dict[str, Any]) -> None:
-    assert await twilio(page(other)).find(SMS, since=SINCE) is None
+    assert await twilio(page(other)).find(SMS, since=SINCE, until=SINCE) is None
 
 
 async def test_the_list_is_asked_for_as_the_sdk_would() -> None:
@@ -218,7 +220,7 @@ async def test_the_list_is_asked_for_as_the_sdk_would() -> None:
         requests.append(request)
         return page()
 
-    await twilio(empty).find(SMS, since=SINCE)
+    await twilio(empty).find(SMS, since=SINCE, until=SINCE)
 
     (request,) = requests
     assert address(request)[:3] == address(expected)[:3]
@@ -232,7 +234,7 @@ async def test_the_specifications_own_list_is_understood() -> None:
     answers = iter([httpx.Response(200, json=first), page()])
     sms = Sms(to="+18182008801", text="testing", key="k")
 
-    found = await twilio(lambda _: next(answers)).find(sms, since=datetime(2019, 5, 24, tzinfo=UTC))
+    found = await twilio(lambda _: next(answers)).find(sms, since=datetime(2019, 5, 24, tzinfo=UTC), until=SINCE)
 
     assert found == "SMded05904ccb347238880ca9264e8fe1c"
 
@@ -246,13 +248,16 @@ async def test_pages_are_followed() -> None:
             return page(*OTHERS, next_page_uri=f"{PATH}?To=%2B919812345678&PageToken=PA1")
         return page(listed(sid="SM9"))
 
-    assert await twilio(pages).find(SMS, since=SINCE) == "SM9"
+    assert await twilio(pages).find(SMS, since=SINCE, until=SINCE) == "SM9"
     assert requests[1] == f"{PATH}?To=%2B919812345678&PageToken=PA1"
 
 
-async def find_fails(answer: httpx.Response | Handler, *, now: datetime = NOW) -> ProviderOutcomeUnknown:
-    with pytest.raises(ProviderOutcomeUnknown) as caught:
-        await twilio(answer, now=now).find(SMS, since=SINCE)
+F = TypeVar("F", bound=ProviderFailure)
+
+
+async def find_fails(answer: httpx.Response | Handler, how: type[F], *, now: datetime = NOW) -> F:
+    with pytest.raises(how) as caught:
+        await twilio(answer, now=now).find(SMS, since=SINCE, until=SINCE)
     return caught.value
 
 
@@ -263,21 +268,28 @@ async def test_a_list_too_long_to_read_tells_nothing() -> None:
         requests.append(request)
         return page(next_page_uri=f"{PATH}?PageToken=PA1")
 
-    await find_fails(endless)
+    await find_fails(endless, ProviderOutcomeUnknown)
 
     assert len(requests) == 3
 
 
-async def test_a_list_that_may_lag_tells_nothing() -> None:
-    unknown = await find_fails(page(), now=SINCE + timedelta(seconds=20))
+async def test_a_list_that_may_lag_says_when_to_ask_again() -> None:
+    too_early = await find_fails(page(), NotListedYet, now=SINCE + timedelta(seconds=20))
 
-    assert unknown.retry_after == timedelta(seconds=40)
+    assert too_early.retry_after == timedelta(seconds=40)
+
+
+async def test_the_lag_counts_from_when_it_may_have_been_sent_last() -> None:
+    provider = twilio(page(), now=SINCE + timedelta(minutes=10))
+
+    with pytest.raises(NotListedYet):
+        await provider.find(SMS, since=SINCE, until=SINCE + timedelta(minutes=9, seconds=30))
 
 
 async def test_a_message_is_found_however_early() -> None:
     provider = twilio(page(listed()), now=SINCE + timedelta(seconds=1))
 
-    assert await provider.find(SMS, since=SINCE) == "SM1"
+    assert await provider.find(SMS, since=SINCE, until=SINCE) == "SM1"
 
 
 @pytest.mark.parametrize(
@@ -290,10 +302,6 @@ async def test_a_message_is_found_however_early() -> None:
         page(listed(date_created=None)),
         page(next_page_uri="https://elsewhere.example/"),
         page(next_page_uri="@elsewhere.example/"),
-        problem(302),
-        problem(401, 20003),
-        problem(404, 20404),
-        problem(500),
     ],
 )
 async def test_a_list_that_can_not_be_read_tells_nothing(answer: httpx.Response) -> None:
@@ -303,20 +311,38 @@ async def test_a_list_that_can_not_be_read_tells_nothing(answer: httpx.Response)
         hosts.append(request.url.host)
         return answer
 
-    await find_fails(once)
+    await find_fails(once, ProviderOutcomeUnknown)
 
     assert hosts == ["api.twilio.com"]
 
 
-async def test_a_list_that_is_refused_for_now_says_when_to_ask_again() -> None:
-    unknown = await find_fails(problem(429, 20429, Retry_After="30"))
+@pytest.mark.parametrize(
+    ("answer", "how"),
+    [
+        (problem(302), Misconfigured),
+        (problem(401, 20003), Misconfigured),
+        (problem(404, 20404), Misconfigured),
+        (problem(429, 20429, Retry_After="30"), ProviderNotDone),
+        (problem(500), ProviderNotDone),
+        (problem(503), ProviderNotDone),
+    ],
+)
+async def test_a_question_that_was_not_answered_can_be_asked_again(
+    answer: httpx.Response, how: type[ProviderFailure]
+) -> None:
+    failure = await find_fails(answer, how)
 
-    assert (unknown.code, unknown.retry_after) == ("20429", timedelta(seconds=30))
+    assert failure.retry_after == (timedelta(seconds=30) if answer.status_code == 429 else None)
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError("down"), httpx.ReadTimeout("slow")])
-async def test_a_list_that_does_not_come_tells_nothing(error: httpx.TransportError) -> None:
+@pytest.mark.parametrize(
+    ("error", "how"),
+    [(httpx.ConnectError("down"), ProviderUnreachable), (httpx.ReadTimeout("slow"), ProviderNotDone)],
+)
+async def test_a_list_that_does_not_come_can_be_asked_for_again(
+    error: httpx.TransportError, how: type[ProviderFailure]
+) -> None:
     def fail(request: httpx.Request) -> httpx.Response:
         raise error
 
-    await find_fails(fail)
+    await find_fails(fail, how)

@@ -6,16 +6,18 @@ could not keep the promises of docs/architecture.md; the stock one handles signa
 
 from typing import Any, cast
 
+from arq.connections import RedisSettings
 from arq.typing import WorkerCoroutine
 from arq.worker import func
 
+from app.jobs.offline import OfflinePool
 from app.jobs.queues import Queue
 from app.jobs.registry import health_key
 from app.jobs.serializer import deserialize, serialize
 from app.logs import configure_logging
 from app.settings import Settings, settings_or_exit
 from app.tasks import TASKS
-from app.tasks.serving import keep_health, serve, shell_redis_settings
+from app.tasks.serving import serve
 
 settings = settings_or_exit(Settings)
 configure_logging(settings)
@@ -34,12 +36,13 @@ class WorkerSettings:
         for task in TASKS
     ]
     cron_jobs = [task.schedule for task in TASKS if task.schedule is not None]
-    redis_settings = shell_redis_settings(settings)
+    # For --check; the stock worker itself is only a shell and stays offline.
+    redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
+    redis_pool = OfflinePool()
     job_serializer = serialize
     job_deserializer = deserialize
     health_check_key = health_key(*Queue)
     on_startup = staticmethod(serve(settings, [*Queue]))
-    on_shutdown = staticmethod(keep_health(settings, [*Queue]))
 
 
 def one_queue(queue: Queue) -> dict[str, Any]:
@@ -48,12 +51,12 @@ def one_queue(queue: Queue) -> dict[str, Any]:
         "functions": WorkerSettings.functions,
         "cron_jobs": WorkerSettings.cron_jobs,
         "redis_settings": WorkerSettings.redis_settings,
+        "redis_pool": WorkerSettings.redis_pool,
         "job_serializer": serialize,
         "job_deserializer": deserialize,
         "queue_name": queue.key,
         "health_check_key": health_key(queue),
         "on_startup": serve(settings, [queue]),
-        "on_shutdown": keep_health(settings, [queue]),
     }
 
 

@@ -1,6 +1,6 @@
 """The admin API: `uvicorn admin_api:app`, or `from admin_api import router` for another FastAPI app.
 
-A foreign app enters `admin_api.services(settings)` in its lifespan, or overrides the dependencies of
+A foreign app enters `admin_api.services(app, settings)` in its lifespan, or overrides the dependencies of
 `admin_api.dependencies`.
 """
 

@@ -59,7 +59,9 @@ class Role(StrEnum):
 bearer = HTTPBearer(auto_error=False, description="ADMIN_API_TOKEN acts, ADMIN_API_READONLY_TOKEN reads.")
 
 
-def viewer(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], opened: GivenServices) -> Role:
+def require_viewer(
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], opened: GivenServices
+) -> Role:
     """The caller's role; 401 without a valid token."""
     token = given.credentials if given else ""
     # Both are compared, whatever the first says: the time taken tells nothing.
@@ -73,8 +75,8 @@ def viewer(given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)
     raise HTTPException(status.HTTP_401_UNAUTHORIZED, reason, headers={"WWW-Authenticate": "Bearer"})
 
 
-def operator(role: Annotated[Role, Depends(viewer)]) -> Role:
-    """As `viewer`; 403 for a token that only reads."""
+def require_operator(role: Annotated[Role, Depends(require_viewer)]) -> Role:
+    """As `require_viewer`; 403 for a token that only reads."""
     if role is not Role.OPERATOR:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "this token only reads; acting takes the operator's")
     return role

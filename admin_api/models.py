@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.jobs.lookup import JobRecord, JobState
 from app.jobs.memory import Attempt, AttemptOutcome
@@ -12,7 +12,8 @@ from app.jobs.scheduler import cron_expression
 from app.jobs.serializer import ErrorRecord
 from app.jobs.task import Task
 
-JobId = Annotated[str, Field(min_length=1, max_length=200)]
+# An id is a segment of a path.
+JobId = Annotated[str, Field(max_length=200, pattern=r"^[^/?#%\\\x00-\x20\x7f]+$", examples=["confirm:ORD-7"])]
 # arq defers in milliseconds of a double; a year is more than any task of a shop waits.
 LONGEST_DELAY = timedelta(days=366)
 
@@ -68,6 +69,14 @@ class NewJob(BaseModel):
         if self.run_at is not None and self.delay_seconds is not None:
             raise ValueError("run_at and delay_seconds exclude each other")
         return self
+
+    @field_validator("run_at")
+    @classmethod
+    def _within_a_year(cls, run_at: datetime | None) -> datetime | None:
+        if run_at is not None and run_at > datetime.now(UTC) + LONGEST_DELAY:
+            raise ValueError("is more than a year away")
+        # Before 1970 is not a time that Redis can hold; it is due all the same.
+        return run_at and max(run_at, datetime.fromtimestamp(1, UTC))
 
 
 class ErrorView(BaseModel):
@@ -153,6 +162,15 @@ class JobView(BaseModel):
             error=ErrorView.of(job.error),
             attempts=[AttemptView.of(attempt) for attempt in job.attempts],
         )
+
+    def without_words(self) -> Self:
+        """The same without the messages and tracebacks of errors: they may repeat what is hidden."""
+        attempts = [attempt.model_copy(update={"error": _only_type(attempt.error)}) for attempt in self.attempts]
+        return self.model_copy(update={"error": _only_type(self.error), "attempts": attempts})
+
+
+def _only_type(error: ErrorView | None) -> ErrorView | None:
+    return error and ErrorView(type=error.type, message="hidden", traceback="hidden")
 
 
 class Problem(BaseModel):

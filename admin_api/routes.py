@@ -1,26 +1,45 @@
 """The routes of the admin API."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import Annotated, Any
 
+import asyncpg
 from fastapi import APIRouter, Depends, HTTPException, Path, Response, status
 from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
 
-from admin_api.dependencies import GivenServices, Role, operator, viewer
+from admin_api.dependencies import GivenServices, Role, require_operator, require_viewer
 from admin_api.models import Health, JobView, NewJob, Problem, TaskList, TaskView
 from app.errors import Unavailable
 from app.jobs.failures import UnknownTask, WrongArguments
 from app.jobs.lookup import JobRecord, find_job
+from app.jobs.outage import REDIS_DOWN
 from app.jobs.pool import JobPool
 
 # Whoever asks for readiness wants an answer, not a wait.
 READY_WITHIN_SECONDS = 2
 
-router = APIRouter(responses={status.HTTP_401_UNAUTHORIZED: {"model": Problem}})
+
+async def say_when_redis_is_away() -> AsyncIterator[None]:
+    """503 instead of an internal error: the caller may well try again."""
+    try:
+        yield
+    except REDIS_DOWN as error:
+        detail = f"Redis can't be reached ({type(error).__name__})"
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, detail) from error
+
+
+router = APIRouter(
+    dependencies=[Depends(say_when_redis_is_away)],
+    responses={
+        status.HTTP_401_UNAUTHORIZED: {"model": Problem},
+        status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Problem},
+    },
+)
 open_router = APIRouter(tags=["health"])
-Viewer = Annotated[Role, Depends(viewer)]
+Viewer = Annotated[Role, Depends(require_viewer)]
 
 
 @open_router.get("/healthz")
@@ -45,7 +64,7 @@ async def _fault(name: str, ping: Awaitable[object]) -> str | None:
             await ping
     except TimeoutError:
         return f"{name} does not answer within {READY_WITHIN_SECONDS} s"
-    except (RedisError, OSError, Unavailable) as error:
+    except (RedisError, OSError, Unavailable, SQLAlchemyError, asyncpg.PostgresError) as error:
         # The sentence of an error may hold a URL; its kind tells enough.
         return f"{name} can't be reached ({type(error).__name__})"
     return None
@@ -61,7 +80,7 @@ async def list_tasks(opened: GivenServices, _role: Viewer) -> TaskList:
     "/admin/tasks/{name}/jobs",
     tags=["tasks"],
     status_code=status.HTTP_202_ACCEPTED,
-    dependencies=[Depends(operator)],
+    dependencies=[Depends(require_operator)],
     responses={
         status.HTTP_403_FORBIDDEN: {"model": Problem},
         status.HTTP_404_NOT_FOUND: {"model": Problem},
@@ -97,7 +116,8 @@ async def _job(pool: JobPool, job_id: str, role: Role) -> JobView:
     job = await find_job(pool, job_id)
     if job is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no job {job_id}")
-    return JobView.of(job, _shown(pool, job, role))
+    view = JobView.of(job, _shown(pool, job, role))
+    return view if role is Role.OPERATOR else view.without_words()
 
 
 def _shown(pool: JobPool, job: JobRecord, role: Role) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -41,7 +42,7 @@ class Aborts:
         while True:
             self.wake.clear()
             for job_id, asked_ms in await self._line.call(self._store.aborts):
-                await self._line.call(lambda: self._abort(job_id, asked_ms))  # noqa: B023 -- called before the next turn
+                await self._line.call(partial(self._abort, job_id, asked_ms))
             try:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self.wake.wait()

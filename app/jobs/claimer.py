@@ -1,6 +1,7 @@
 """Claiming for a worker: every claim under a token of its own, none of them lost with an answer."""
 
 import asyncio
+from functools import partial
 from itertools import count
 
 from app.jobs.outage import REDIS_DOWN, RedisLine
@@ -55,9 +56,13 @@ class Claimer:
     async def release_unanswered(self) -> None:
         """Gives back what was claimed without our hearing of it, so that it need not wait for its lease."""
         while self._unanswered:
-            queue, token = self._unanswered[0]
-            await self._line.call(lambda: self._store.release(queue, token))  # noqa: B023 -- called before the next turn
-            self._unanswered.pop(0)
+            # Taken out first: every lane comes by here.
+            queue, token = self._unanswered.pop()
+            try:
+                await self._line.call(partial(self._store.release, queue, token))
+            except asyncio.CancelledError:
+                self._unanswered.append((queue, token))
+                raise
 
     def _gap(self, now: float) -> Gap | None:
         """The time in which Redis could not be reached, for as long as its victims may not have been heard yet."""

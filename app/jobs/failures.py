@@ -59,7 +59,7 @@ class JobExpired(Refused):
     """The job was not to start after a time that has passed, or its payload expired with that time."""
 
     def __str__(self) -> str:
-        return "the job expired before it could start"
+        return "the time in which the job might start is over"
 
 
 class WorkerLost(Refused):

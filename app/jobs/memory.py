@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import structlog
+
 from app.jobs.serializer import ErrorRecord
 
-# A job that is put off for a day has some 150 attempts; the first tell as much as all.
+log = structlog.stdlib.get_logger(__name__)
+
+# A job that is put off for a day has some 150 attempts; some tell as much as all.
 MOST_ATTEMPTS_KEPT = 20
 
 
@@ -85,10 +89,15 @@ class Memory:
 
     @classmethod
     def from_bytes(cls, raw: bytes | None) -> "Memory":
+        """What was kept; nothing where it can't be read, as after a newer release wrote it: the job goes on."""
         if raw is None:
             return cls()
-        data = json.loads(raw)
-        return cls(**{**data, "attempts": attempts_from_json(data["attempts"])})
+        try:
+            data = json.loads(raw)
+            return cls(**{**data, "attempts": attempts_from_json(data["attempts"])})
+        except (ValueError, TypeError, KeyError):
+            log.warning("job.memory_unreadable", size=len(raw))
+            return cls()
 
 
 def attempts_as_json(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import structlog
-from redis.exceptions import BusyLoadingError, ReadOnlyError
+from redis.exceptions import BusyLoadingError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -13,10 +13,17 @@ log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
-# ReadOnlyError: the server was a primary until a fail-over a moment ago.
-REDIS_DOWN = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OSError)
+# ReadOnlyError: the server was a primary until a fail-over a moment ago. OutOfMemoryError: it takes no writes now.
+REDIS_DOWN = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
+# The same in words for which redis-py has no class. Source: Redis, server.c (shared objects).
+REFUSED_FOR_NOW = ("MISCONF", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether Redis may well take the same command later."""
+    return isinstance(error, REDIS_DOWN) or str(error).startswith(REFUSED_FOR_NOW)
 
 
 class RedisLine:
@@ -41,7 +48,9 @@ class RedisLine:
         while True:
             try:
                 answer = await command()
-            except REDIS_DOWN as error:
+            except (*REDIS_DOWN, ResponseError) as error:
+                if not is_outage(error):
+                    raise
                 self._note_failure(error, loop.time())
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)

@@ -18,7 +18,7 @@ from app.jobs.queues import EVENTS, Queue, queue_by_key
 from app.jobs.serializer import deserialize, serialize
 from app.jobs.store import MOST_EVENTS, MOST_JOBS_A_SCRIPT
 from app.jobs.task import TaskRegistry
-from app.jobs.wire import Script, Wire
+from app.jobs.wire import ANSWER_WITHIN, Script, Wire
 
 # The largest mail that is accepted, twice over for its escapes in JSON; what is larger belongs somewhere else.
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
@@ -30,12 +30,12 @@ ID_TAKEN = 0
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job that is checked and ready to be sent to its queue; `due_ms` None is now."""
+    """A job that is checked and ready to be sent to its queue. `due` is as enqueue.lua has it."""
 
     id: str
     queue: Queue
     payload: bytes
-    due_ms: int | None
+    due: str
 
 
 class JobPool(ArqRedis):
@@ -52,7 +52,10 @@ class JobPool(ArqRedis):
     def from_dsn(cls, url: str, tasks: TaskRegistry, *, max_connections: int | None = None) -> "JobPool":
         """A pool on the server at `url`; connections are made when they are first needed."""
         options: Mapping[str, Any] = {} if max_connections is None else {"max_connections": max_connections}
-        return cls(ConnectionPool.from_url(url, socket_connect_timeout=5, **options), tasks)
+        connections = ConnectionPool.from_url(
+            url, socket_connect_timeout=5, socket_timeout=ANSWER_WITHIN, socket_keepalive=True, **options
+        )
+        return cls(connections, tasks)
 
     async def enqueue_job(
         self,
@@ -112,11 +115,13 @@ class JobPool(ArqRedis):
         task = self.tasks[function]
         queue = task.queue if queue_name is None else queue_by_key(queue_name)
         now_ms = timestamp_ms()
-        due_ms: int | None = None
+        due = ""
         if defer_until is not None:
-            due_ms = to_unix_ms(defer_until)
+            # What was due long ago is due; negative scores have a meaning of their own.
+            due = str(max(1, to_unix_ms(defer_until)))
         elif defer_by:
-            due_ms = now_ms + (to_ms(defer_by) or 0)
+            # The server adds it to its own clock.
+            due = f"+{max(0, to_ms(defer_by) or 0)}"
         expires_ms = to_ms(expires)
         payload = Payload(
             task=task.name,
@@ -129,7 +134,7 @@ class JobPool(ArqRedis):
         if len(payload) > MAX_PAYLOAD_BYTES:
             fault = f"they have {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} fit a job"
             raise WrongArguments(task.name, [("", fault)])
-        return NewJob(job_id or uuid4().hex, queue, payload, due_ms)
+        return NewJob(job_id or uuid4().hex, queue, payload, due)
 
     async def send(self, jobs: Sequence[NewJob]) -> list[bool]:
         """Puts them on their queues; False for each whose id is taken."""
@@ -137,7 +142,7 @@ class JobPool(ArqRedis):
         for start in range(0, len(jobs), MOST_JOBS_A_SCRIPT):
             words: list[Any] = []
             for job in jobs[start : start + MOST_JOBS_A_SCRIPT]:
-                words += (job.id, job.payload, "" if job.due_ms is None else job.due_ms, job.queue.key)
+                words += (job.id, job.payload, job.due, job.queue.key)
             sent += [how != ID_TAKEN for how in await self._run(words)]
         return sent
 

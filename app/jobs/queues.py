@@ -42,6 +42,8 @@ LOST = "indostar:lost"
 PROGRESS = "indostar:progress"
 # Ids of jobs that ended in failure and whose payload is kept, scored by when (ms).
 FAILED_JOBS = "indostar:failed"
+# Ids on a queue that are no text.
+UNREADABLE_IDS = "indostar:unreadable-ids"
 # Names of the paused queues.
 PAUSED = "indostar:paused"
 # A random word that only FLUSHALL, or a Redis that lost its data, removes.

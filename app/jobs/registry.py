@@ -81,16 +81,6 @@ async def workers(redis: Redis) -> list[WorkerEntry]:
     return sorted(alive, key=lambda worker: worker.started_ms)
 
 
-async def keep_up_for_siblings(redis: Redis, queues: Collection[Queue]) -> None:
-    """Restores the health key that a stock worker's shell deletes at its end, where siblings on this host live on."""
-    host = socket.gethostname()
-    names = {queue.value for queue in queues}
-    for sibling in await workers(redis):
-        if sibling.host == host and set(sibling.queues) == names:
-            await redis.set(health_key(*queues), sibling.id, px=Registry.TTL)
-            return
-
-
 async def is_alive(redis_url: str, queues: Collection[Queue] = tuple(Queue)) -> bool:
     """Whether a worker of these queues on this host reported within the last seconds."""
     async with Redis.from_url(redis_url) as redis:

@@ -16,6 +16,7 @@ from app.jobs.failures import JobExpired, WorkerLost
 from app.jobs.limits import Interruptible, SoftTimeLimitExceeded, TimeLimitExceeded
 from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_as_json
 from app.jobs.payload import Payload
+from app.jobs.queues import Queue
 from app.jobs.retry import PUT_OFF, PutOffPolicy
 from app.jobs.running import RunningJob, Stop, current_job
 from app.jobs.serializer import ErrorRecord, serialize
@@ -53,6 +54,8 @@ class JobRunner:
         current_job.set(running)
         attempt = _JobAttempt(self, running.claimed)
         try:
+            if running.stop is not None:
+                return attempt.cancelled(running.stop, asyncio.CancelledError())
             return await attempt.execute(running)
         except SoftTimeLimitExceeded as error:
             return attempt.failed(error)
@@ -95,9 +98,10 @@ class _JobAttempt:
             return self._aborted()
         if not job.was_due:
             # Taken to be aborted, but it is a later job than the one that was meant.
-            return Finish("again", job, job.due_ms, self.memory.to_bytes(), tries=job.tries)
+            return Finish("keep", job, job.due_ms, self.memory.to_bytes(), tries=job.tries)
         self.task = task = self.runner.tasks[payload.task]
-        if payload.queue is None and job.queue is not task.queue:
+        # Only the default queue is where a pool puts a job that names none.
+        if payload.queue is None and job.queue is Queue.DEFAULT is not task.queue:
             self.memory.arrival = job.queue.key
             return Finish("move", job, job.due_ms, self.memory.to_bytes(), other_queue=task.queue.key)
         if payload.expires_ms is not None and self.started_ms > payload.expires_ms:
@@ -186,7 +190,7 @@ class _JobAttempt:
         """For another worker to start at once: costs no try."""
         self._add(AttemptOutcome.HANDED_BACK)
         self._log("info", "job.handed_back")
-        return self._again(None, tries=self.tries)
+        return self._again(timedelta(0), tries=self.tries)
 
     def _aborted(self) -> Finish:
         self._add(AttemptOutcome.CANCELLED)
@@ -194,9 +198,8 @@ class _JobAttempt:
         # What arq itself leaves behind, so that Job.abort() sees it.
         return self._ended("done", success=False, result=asyncio.CancelledError())
 
-    def _again(self, wait: timedelta | None, tries: int) -> Finish:
-        due_ms = None if wait is None else self.runner.clock_ms() + int(wait.total_seconds() * 1000)
-        return Finish("again", self.job, due_ms, self.memory.to_bytes(), tries=tries)
+    def _again(self, wait: timedelta, tries: int) -> Finish:
+        return Finish("again", self.job, int(wait.total_seconds() * 1000), self.memory.to_bytes(), tries=tries)
 
     def _add(self, outcome: AttemptOutcome, error: BaseException | None = None) -> None:
         record = None if error is None else ErrorRecord.of(error)

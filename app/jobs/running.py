@@ -38,17 +38,22 @@ class RunningJob:
     soft_limit_at: float = NEVER
     time_limit_at: float = NEVER
     stop: Stop | None = None
+    has_begun: bool = False
     # What was not published yet.
     progress: Progress | None = None
 
     def end(self, why: Stop) -> None:
-        """Cancels it; the first reason stands."""
-        if self.stop is None and self.asyncio_task is not None:
+        """Cancels it, now or as soon as it has begun; the first reason stands."""
+        if self.stop is None:
             self.stop = why
-            self.asyncio_task.cancel()
+            if self.has_begun and self.asyncio_task is not None:
+                self.asyncio_task.cancel()
 
     def check_limits(self, now: float) -> None:
-        if now >= self.time_limit_at:
+        if self.stop is not None and self.asyncio_task is not None:
+            # It swallowed its cancellation.
+            self.asyncio_task.cancel()
+        elif now >= self.time_limit_at:
             self.end(Stop.TIME_LIMIT)
         elif now >= self.soft_limit_at and self.interruptible is not None and self.asyncio_task is not None:
             self.soft_limit_at = NEVER

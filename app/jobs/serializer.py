@@ -154,7 +154,7 @@ def deserialize(raw: bytes) -> dict[str, Any]:
     """What `serialize` wrote. Raises ValueError for anything that is not a JSON object."""
     try:
         data = json.loads(raw, object_hook=_untag) if _TAG_IN_JSON in raw else _loads(raw)
-    except (ArithmeticError, TypeError, IndexError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(f"a payload's tagged value can't be read: {error!r}") from error
     if not isinstance(data, dict):
         raise ValueError("a payload is a JSON object")  # noqa: TRY004 -- its content is wrong, not its type

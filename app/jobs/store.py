@@ -5,11 +5,26 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Literal, TypeVar
 
+import structlog
 from redis.asyncio import ConnectionPool
 
 from app.jobs.progress import Progress
-from app.jobs.queues import ABORTS, CLAIMS, EPOCH, EVENTS, FAILED_JOBS, LOST, PAUSED, PROGRESS, Queue, queue_by_key
+from app.jobs.queues import (
+    ABORTS,
+    CLAIMS,
+    EPOCH,
+    EVENTS,
+    FAILED_JOBS,
+    LOST,
+    PAUSED,
+    PROGRESS,
+    UNREADABLE_IDS,
+    Queue,
+    queue_by_key,
+)
 from app.jobs.wire import Script, Wire
+
+log = structlog.stdlib.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -61,9 +76,9 @@ class Gap:
 class Finish:
     """How one attempt ended, in the words of finish.lua."""
 
-    op: Literal["done", "fail", "again", "move"]
+    op: Literal["done", "fail", "again", "keep", "move"]
     job: ClaimedJob
-    number: int | None
+    number: int
     text: bytes
     tries: int = 0
     other_queue: str = ""
@@ -110,8 +125,18 @@ class JobStore:
             (queue.key, CLAIMS, LOST, PAUSED, EVENTS, EPOCH, ABORTS),
             *(token, self.lease_ms, limit, self._now, queue.value, MOST_EVENTS, gap_start, gap_end),
         )
+        if strange := [rows[at] for at in range(0, len(rows), 7) if not _is_text(rows[at])]:
+            await self._set_aside(queue, strange)
+            rows = [word for at in range(0, len(rows), 7) if rows[at] not in strange for word in rows[at : at + 7]]
         jobs = list(_claimed(queue, f"{epoch.decode()} {token}", rows))
-        return Claim(now_ms, None if next_due is None else int(float(next_due)), bool(paused), jobs)
+        return Claim(now_ms, _milliseconds(next_due), bool(paused), jobs)
+
+    async def _set_aside(self, queue: Queue, ids: Sequence[bytes]) -> None:
+        """Takes ids off the queue that are no text: nobody could name such a job, or read its result."""
+        await self._recording.call("SADD", UNREADABLE_IDS, *ids)
+        await self._recording.call("ZREM", queue.key, *ids)
+        await self._recording.call("HDEL", CLAIMS, *ids)
+        log.error("queue.unreadable_ids", queue=queue.value, ids=len(ids), set_aside_in=UNREADABLE_IDS)
 
     async def take(self, job_id: str, token: str) -> ClaimedJob | None:
         """That job, due or not, under a lease; None where it does not exist or is running."""
@@ -183,7 +208,7 @@ class JobStore:
         for finish in finishes:
             job = finish.job
             words += (finish.op, job.id, job.token, job.queue.key, finish.other_queue)
-            words += ("" if finish.number is None else finish.number, finish.text, finish.tries)
+            words += (finish.number, finish.text, finish.tries)
             words.append(job.payload or b"" if with_payload else b"")
         keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS)
         reply = await self._recording.run(FINISH, keys, self._now, MOST_EVENTS, *words)
@@ -204,6 +229,20 @@ def _claimed(queue: Queue, token: str, rows: Sequence[Any]) -> Iterator[ClaimedJ
             int(lost or 0),
             None if abort is None else int(float(abort)),
         )
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _milliseconds(score: bytes | None) -> int | None:
+    """None also for a score without end, which only a foreign hand writes."""
+    at = float("inf") if score is None else float(score)
+    return None if at == float("inf") else int(at)
 
 
 def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:

@@ -16,6 +16,7 @@ from redis.exceptions import ResponseError
 
 from app.jobs.outage import LONGEST_WAIT, REDIS_DOWN
 from app.jobs.queues import ABORTS, PAUSED
+from app.jobs.wire import patient_connection
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -35,7 +36,7 @@ class WakeUp:
     async def run(self) -> None:
         """Listens until cancelled, again after each outage; returns where the server refuses."""
         while True:
-            connection = self._connections.make_connection()  # type: ignore[no-untyped-call]
+            connection = patient_connection(self._connections)
             try:
                 await self._listen(connection)
             except ResponseError as refusal:

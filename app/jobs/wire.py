@@ -63,10 +63,17 @@ class Wire:
             if self._line is None or self._line.is_broken:
                 if self._line is not None:
                     await self._line.aclose()
-                connection = self._connections.make_connection()  # type: ignore[no-untyped-call]
-                await connection.connect()
+                connection = patient_connection(self._connections)
+                await connection.connect()  # type: ignore[no-untyped-call]
                 self._line = _Line(connection)
             return self._line
+
+
+def patient_connection(connections: ConnectionPool) -> AbstractConnection:
+    """A connection as the pool makes them, but for one that may wait for ever to be told something."""
+    options = connections.connection_kwargs | {"socket_timeout": None}
+    connection: AbstractConnection = connections.connection_class(**options)
+    return connection
 
 
 class _Line:

@@ -32,6 +32,10 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Time limits are minutes, and progress is for people: a sweep over all running jobs costs less than a timer a job.
 SWEEP = timedelta(seconds=0.5)
+# How long a claim that is under way may take.
+LAST_CLAIM = timedelta(seconds=2)
+# How long a cancelled job may clean up.
+LAST_WORDS = timedelta(seconds=10)
 # How long a worker that is to end waits for a Redis that is away before it leaves its records behind.
 LAST_RECORDS = timedelta(seconds=30)
 
@@ -155,9 +159,6 @@ class Worker:
             for schedule in schedules:
                 schedule.cancel()
             await self._drain(lanes)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await self._line.call(lambda: self._registry.sign_off(self.id))
         finally:
             for loop in (*keeping, *lanes):
                 loop.cancel()
@@ -169,24 +170,29 @@ class Worker:
         if self._running:
             log.info("worker.draining", worker=self.id, running=len(self._running))
         # A lane whose claim is under way may still bring jobs; one that waits for Redis never ends by itself.
-        await asyncio.wait(lanes, timeout=self._options.grace.total_seconds())
+        await asyncio.wait(lanes, timeout=LAST_CLAIM.total_seconds())
         for serving in lanes:
             serving.cancel()
         await self._until_idle(grace_ends)
         self.hand_back()
-        await self._until_idle(None)
+        await self._until_idle(asyncio.get_running_loop().time() + LAST_WORDS.total_seconds())
+        for stubborn in self._running.values():
+            log.error("job.does_not_end", **stubborn.log_fields())
         try:
             async with asyncio.timeout(LAST_RECORDS.total_seconds()):
                 await self._committer.drained()
-                await self._claimer.release_unanswered()
         except TimeoutError:
             raise RecordsLost(len(self._committer.pending())) from None
+        # Without Redis there is nobody to say it to: leases and entries run out by themselves.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_CLAIM.total_seconds()):
+                await self._claimer.release_unanswered()
+                await self._line.call(lambda: self._registry.sign_off(self.id))
 
-    async def _until_idle(self, deadline: float | None) -> None:
+    async def _until_idle(self, deadline: float) -> None:
         tasks = [job.asyncio_task for job in self._running.values() if job.asyncio_task is not None]
         if tasks:
-            left = None if deadline is None else max(0.0, deadline - asyncio.get_running_loop().time())
-            await asyncio.wait(tasks, timeout=left)
+            await asyncio.wait(tasks, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
 
     def _start(self, job: ClaimedJob, asked_at: float) -> asyncio.Task[None]:
         running = RunningJob(job, started=asyncio.get_running_loop().time(), held_until=asked_at + self._lease)
@@ -199,6 +205,7 @@ class Worker:
         return task
 
     async def _run(self, running: RunningJob) -> None:
+        running.has_begun = True
         finish = await self._runner.run(running)
         self._happened += 1
         # The same id may have been claimed again since, by this very worker.

@@ -193,9 +193,10 @@ def _allowed(ctx: Context, phone: str) -> str:
 async def _tell(
     ctx: Context, email: str | None, phone: str | None, kind: NotificationType, facts: Mapping[str, Any]
 ) -> dict[str, SentMessage]:
-    """Sends by each channel the customer has. Both are prepared before either is sent.
+    """Sends by each channel the customer has.
 
-    One that fails does not keep the other back; a later try sends only what is missing.
+    Both are rendered and checked before either is sent, so that a wrong argument sends nothing at all. After that, one
+    that fails does not keep the other back; a later try sends only what is missing.
     """
     prepared: dict[str, Prepared] = {}
     if email is not None:

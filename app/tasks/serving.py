@@ -5,12 +5,9 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-from arq.connections import RedisSettings
-from redis.asyncio import Redis
-
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
-from app.jobs.registry import health_key, keep_up_for_siblings
+from app.jobs.registry import health_key
 from app.jobs.shell import run_instead
 from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
@@ -32,16 +29,6 @@ def serve(settings: Settings, queues: Collection[Queue]) -> Hook:
             yield worker
 
     return run_instead(open_shop_worker)
-
-
-def keep_health(settings: Settings, queues: Collection[Queue]) -> Hook:
-    """An arq `on_shutdown` hook: the stock worker has just deleted the health key that its siblings share."""
-
-    async def on_shutdown(_ctx: dict[Any, Any]) -> None:
-        async with Redis.from_url(settings.redis_url.get_secret_value()) as redis:
-            await keep_up_for_siblings(redis, queues)
-
-    return on_shutdown
 
 
 @asynccontextmanager
@@ -74,10 +61,3 @@ def worker_options(settings: Settings, queues: Collection[Queue], *, burst: bool
         most_memory=None if most_memory is None else most_memory << 20,
         burst=burst,
     )
-
-
-def shell_redis_settings(settings: Settings) -> RedisSettings:
-    """For the stock worker's own connection, which waits for Redis however long it takes to come."""
-    redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
-    redis_settings.conn_retries = 1_000_000_000
-    return redis_settings

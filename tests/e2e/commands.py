@@ -60,6 +60,8 @@ async def command(
         if process.returncode is None:
             process.kill()
         await running.exit_code(within=10)
+        # pytest shows it where the test fails.
+        sys.stdout.write(running.output)
 
 
 async def run_to_end(

@@ -12,6 +12,7 @@ from app.dev.fakes.inbox import Provider
 from app.dev.state import free_port
 from app.dev.valkey import EmbeddedValkey
 from app.jobs.lookup import JobState, find_job
+from app.jobs.memory import Attempt
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.registry import is_alive
@@ -153,14 +154,18 @@ async def test_a_killed_workers_job_runs_again_when_its_lease_is_over(
         worker.send(signal.SIGKILL)
 
     async with command(*ARQ, environment=environment):
-        # The fake has the SMS, and is asked before it is sent again.
-        assert (await job.result(timeout=20, poll_delay=0.05))["status"] == "already_sent"
+        attempts = await until(lambda: _two_attempts(pool), within=20)
 
-    found = await find_job(pool, "j1")
-    assert found is not None
-    assert [attempt.outcome for attempt in found.attempts] == ["lost", "succeeded"]
-    assert found.tries == 1
+    # Nobody sends it again while the request of the dead one might still be under way.
+    assert [attempt.outcome for attempt in attempts] == ["lost", "put_off"]
+    assert attempts[1].error is not None
+    assert attempts[1].error.type == "BeingSent"
     assert len(fakes.inbox.find()) == 1
+
+
+async def _two_attempts(pool: JobPool) -> list[Attempt]:
+    job = await find_job(pool, "j1")
+    return job.attempts if job is not None and len(job.attempts) == 2 else []
 
 
 async def test_a_wrong_setting_stops_it_with_a_line_and_no_traceback(environment: Mapping[str, str]) -> None:
@@ -182,6 +187,30 @@ async def test_a_loop_that_dies_ends_the_process(environment: Mapping[str, str],
     assert "WRONGTYPE" in output
 
 
+async def test_it_lives_through_an_outage_of_redis_and_ends_well_during_one(environment: Mapping[str, str]) -> None:
+    with open_folder() as folder:
+        async with EmbeddedValkey(folder) as valkey:
+            url = valkey.url
+            async with command(*ARQ, environment={**environment, "REDIS_URL": url}) as worker:
+                await until(lambda: is_alive(url), within=20)
+                await valkey.stop()
+                await until(lambda: "redis.lost" in worker.output, within=20)
+                await valkey.start()
+                await until(lambda: "redis.back" in worker.output, within=20)
+                async with open_pool(url, TASKS) as pool:
+                    job = await send_email_task.enqueue(pool, *MAIL)
+                    assert job is not None
+                    assert (await job.result(timeout=20, poll_delay=0.05))["status"] == "sent"
+
+                await valkey.stop()
+                await until(lambda: worker.output.count("redis.lost") == 2, within=20)
+                worker.send(signal.SIGTERM)
+
+                assert await worker.exit_code(within=20) == 0
+            await valkey.start()
+        assert worker.output.count("redis.lost") == 2
+
+
 async def test_it_waits_for_a_redis_that_is_not_there_yet(environment: Mapping[str, str], fakes: Fakes) -> None:
     with open_folder() as folder:
         await _redis_comes_late(environment, folder)
@@ -192,7 +221,7 @@ async def _redis_comes_late(environment: Mapping[str, str], folder: Path) -> Non
     (folder / "valkey-port").write_text(str(port))
     url = f"redis://127.0.0.1:{port}/0"
     async with command(*ARQ, environment={**environment, "REDIS_URL": url}) as worker:
-        await until(lambda: "redis connection error" in worker.output, within=20)
+        await until(lambda: "redis.lost" in worker.output, within=20)
 
         async with EmbeddedValkey(folder, durable=False) as late, open_pool(late.url, TASKS) as pool:
             assert late.url == url

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ from fastapi import Depends, FastAPI
 
 import admin_api
 from admin_api.application import create_app
-from admin_api.dependencies import Role, operator, viewer
+from admin_api.dependencies import Role, require_operator, require_viewer
 from app.jobs.pool import JobPool
 from app.tasks import TASKS
 from tests.running import open_pool, run_burst
@@ -19,6 +20,7 @@ from tests.settings import OPERATOR_TOKEN, VIEWER_TOKEN, make_settings
 
 OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
 VIEWER = {"Authorization": f"Bearer {VIEWER_TOKEN}"}
+TOMORROW = (datetime.now(timezone(timedelta(hours=5.5))) + timedelta(days=1)).isoformat(timespec="milliseconds")
 MAIL = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
 
 
@@ -125,6 +127,9 @@ async def test_a_job_that_failed_tells_why(api: httpx.AsyncClient, pool: JobPool
     assert (attempt["try"], attempt["outcome"]) == (1, "retried")
     assert attempt["error"]["type"] == "LookupError"
     assert job["run_at"] > attempt["finished_at"]
+    seen = (await api.get("/admin/jobs/j1", headers=VIEWER)).json()
+    assert seen["error"] == {"type": "LookupError", "message": "hidden", "traceback": "hidden"}
+    assert seen["attempts"][0]["error"] == seen["error"]
 
 
 async def test_viewers_do_not_see_what_is_not_declared_visible(api: httpx.AsyncClient) -> None:
@@ -142,13 +147,38 @@ async def test_viewers_do_not_see_what_is_not_declared_visible(api: httpx.AsyncC
     assert job["kwargs"] == dict.fromkeys(kwargs, "hidden") | {"order_number": "ORD-7"}
 
 
-@pytest.mark.parametrize("when", [{"delay_seconds": 3600}, {"run_at": "2126-01-05T00:00:00+05:30"}])
+@pytest.mark.parametrize("when", [{"delay_seconds": 3600}, {"run_at": TOMORROW}])
 async def test_a_job_may_wait(api: httpx.AsyncClient, when: dict[str, Any]) -> None:
     job = (await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL, **when})).json()
 
     assert job["status"] == "scheduled"
     if "run_at" in when:
-        assert job["run_at"] == "2126-01-04T18:30:00Z"
+        assert datetime.fromisoformat(job["run_at"]) == datetime.fromisoformat(TOMORROW)
+
+
+@pytest.mark.parametrize("long_ago", ["1950-01-01T00:00:00Z", "0001-01-01T00:00:00+12:00"])
+async def test_what_was_due_long_ago_is_due(api: httpx.AsyncClient, pool: JobPool, long_ago: str) -> None:
+    await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL, "run_at": long_ago, "job_id": "j1"})
+
+    await run_burst(pool)
+
+    assert (await api.get("/admin/jobs/j1")).json()["tries"] == 1
+
+
+async def test_a_redis_that_is_away_is_503_and_no_internal_error(database_url: str) -> None:
+    async with client_of(
+        create_app(make_settings(database_url=database_url, redis_url="redis://127.0.0.1:9/0"))
+    ) as api:
+        answer = await api.get("/admin/jobs/j1")
+
+    assert answer.status_code == 503
+    assert "Redis" in answer.json()["detail"]
+
+
+async def test_a_database_that_is_not_there_makes_it_unready(database_url: str, redis_url: str) -> None:
+    settings = make_settings(database_url=f"{database_url}_gone", redis_url=redis_url)
+    async with client_of(create_app(settings)) as api:
+        assert (await api.get("/readyz")).status_code == 503
 
 
 async def test_an_id_of_ones_own_is_taken_once(api: httpx.AsyncClient) -> None:
@@ -175,9 +205,11 @@ async def test_what_does_not_exist_is_404(api: httpx.AsyncClient) -> None:
         ({"kwargs": {**MAIL, "_job_id": "x"}}, ["kwargs", "_job_id"]),
         ({"kwargs": MAIL, "priority": 9}, ["priority"]),
         ({"kwargs": MAIL, "run_at": "tomorrow"}, ["run_at"]),
-        ({"kwargs": MAIL, "run_at": "2126-01-05T00:00:00"}, ["run_at"]),
+        ({"kwargs": MAIL, "run_at": "2026-01-05T00:00:00"}, ["run_at"]),
+        ({"kwargs": MAIL, "run_at": "9999-12-31T23:59:59-12:00"}, ["run_at"]),
+        ({"kwargs": MAIL, "job_id": "a/b"}, ["job_id"]),
         ({"kwargs": MAIL, "delay_seconds": -1}, ["delay_seconds"]),
-        ({"kwargs": MAIL, "delay_seconds": 1, "run_at": "2126-01-05T00:00:00Z"}, []),
+        ({"kwargs": MAIL, "delay_seconds": 1, "run_at": TOMORROW}, []),
         ({"kwargs": MAIL, "job_id": ""}, ["job_id"]),
         ({"kwargs": []}, ["kwargs"]),
     ],
@@ -205,8 +237,8 @@ async def test_the_router_works_in_another_app_with_that_apps_own_auth(database_
 
     shop = FastAPI(lifespan=lifespan, dependencies=[Depends(lambda: None)])
     shop.include_router(admin_api.router, prefix="/background")
-    shop.dependency_overrides[viewer] = staff_only
-    shop.dependency_overrides[operator] = staff_only
+    shop.dependency_overrides[require_viewer] = staff_only
+    shop.dependency_overrides[require_operator] = staff_only
 
     async with client_of(shop) as client:
         answer = await client.get("/background/admin/tasks", headers={"Authorization": ""})

@@ -1,7 +1,7 @@
 -- Puts jobs on their queues, each unless its id is taken.
 --
 -- KEYS: events.  ARGV: now (ms; '' = the server's), most events kept, then for each job: id, payload, due (ms;
--- '' = now), queue key.
+-- '' = now; '+n' = n ms from now), queue key.
 -- Returns for each 1, 0 where the id is taken, or 2 where it is taken by this very payload: an answer was lost, and
 -- the enqueuer asked again.
 local now = tonumber(ARGV[1])
@@ -15,6 +15,8 @@ for i = 3, #ARGV, 4 do
   local id, payload, due, queue = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   if due == '' then
     due = string.format('%d', now)
+  elseif string.sub(due, 1, 1) == '+' then
+    due = string.format('%d', now + tonumber(due))
   end
   if redis.call('EXISTS', 'arq:result:' .. id) == 1 then
     reply[#reply + 1] = 0

@@ -3,8 +3,9 @@
 -- KEYS: claims, lost, progress, failed, epoch, events, aborts.
 -- ARGV: now (ms; '' = the server's), most events kept, then nine for each job: op, id, token, queue key, other queue key, number, text, tries, payload
 -- op 'done'  the job ended: number = result's life (ms), text = result. other = where it first arrived, or ''
---    'fail'  the same, and its payload is kept for a re-run
---    'again' back on its queue: number = due (ms; '' = now), text = memory, and tries are remembered
+--    'fail'  the same, and its result and payload are kept for a re-run
+--    'again' back on its queue: number = wait (ms), text = memory, and tries are remembered
+--    'keep'  back on its queue as if nothing had been: number = due (ms), text and tries likewise
 --    'move'  to its own queue (other), same due time (number), text = memory. A mark with a negative score stays on
 --            the queue where it arrived, so that the Job that its enqueuer holds still finds it
 -- payload is '' but for a job that Redis forgot while it ran (FLUSHALL) and that is to run again.
@@ -48,7 +49,12 @@ for n, id in ipairs(ids) do
       if other ~= '' then
         redis.call('ZREM', other, id)
       end
-      redis.call('SET', 'arq:result:' .. id, text, 'PX', number)
+      if op == 'done' then
+        redis.call('SET', 'arq:result:' .. id, text, 'PX', number)
+      else
+        -- As long as its payload, so that it can be seen why it failed.
+        redis.call('SET', 'arq:result:' .. id, text)
+      end
       ended[#ended + 1] = id
       dropped[#dropped + 1] = 'arq:retry:' .. id
       dropped[#dropped + 1] = 'indostar:memory:' .. id
@@ -59,8 +65,8 @@ for n, id in ipairs(ids) do
       end
       event[#event + 1] = op .. ' ' .. text
     else
-      if number == '' then
-        number = string.format('%d', now)
+      if op == 'again' then
+        number = string.format('%d', now + tonumber(number))
       end
       if op == 'move' then
         redis.call('ZADD', queue, '-' .. number, id)

@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 
 from app.jobs.lookup import JobRecord, JobState
 from app.jobs.memory import Attempt, AttemptOutcome
+from app.jobs.progress import Progress
 from app.jobs.queues import Queue
 from app.jobs.scheduler import cron_expression
 from app.jobs.serializer import ErrorRecord
@@ -115,12 +116,6 @@ def _time(ms: int | None) -> datetime | None:
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
 
 
-class Progress(BaseModel):
-    done: int
-    total: int | None
-    message: str | None
-
-
 class JobView(BaseModel):
     """A job. Arguments that are not declared visible read "hidden" for viewers."""
 
@@ -141,7 +136,7 @@ class JobView(BaseModel):
     result: Any
     error: ErrorView | None
     attempts: list[AttemptView]
-    progress: Progress | None = None
+    progress: Progress | None
     retry_of: str | None = None
 
     @classmethod
@@ -161,6 +156,7 @@ class JobView(BaseModel):
             result=job.result,
             error=ErrorView.of(job.error),
             attempts=[AttemptView.of(attempt) for attempt in job.attempts],
+            progress=job.progress,
         )
 
     def without_words(self) -> Self:

@@ -11,7 +11,8 @@ from app.jobs.failures import UnknownTask, UnreadablePayload
 from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_from_json
 from app.jobs.payload import Payload
 from app.jobs.pool import JobPool
-from app.jobs.queues import IN_PROGRESS, MEMORY, PAYLOAD, RESULT, TRIES, Queue, queue_by_key
+from app.jobs.progress import Progress
+from app.jobs.queues import IN_PROGRESS, MEMORY, PAYLOAD, PROGRESS, RESULT, TRIES, Queue, queue_by_key
 from app.jobs.runner import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, JobFailed, deserialize
 
@@ -45,22 +46,31 @@ class JobRecord:
     result: Any
     error: ErrorRecord | None
     attempts: list[Attempt]
+    progress: Progress | None = None
 
 
 async def find_job(pool: JobPool, job_id: str) -> JobRecord | None:
     """The job with that id; None where Redis knows none (results are forgotten after their time)."""
     async with pool.pipeline(transaction=True) as pipe:
         pipe.mget(RESULT + job_id, PAYLOAD + job_id, IN_PROGRESS + job_id, TRIES + job_id, MEMORY + job_id)
+        pipe.hget(PROGRESS, job_id)
         for queue in Queue:
             pipe.zscore(queue.key, job_id)
-        (result, payload, in_progress, tries, memory), *scores = await pipe.execute()
+        (result, payload, in_progress, tries, memory), progress, *scores = await pipe.execute()
     if result is not None:
         return _ended(pool, job_id, result)
     if payload is None:
         return None
     due = {queue: score for queue, score in zip(Queue, scores, strict=True) if score is not None}
     return _alive(
-        pool, job_id, payload, Memory.from_bytes(memory), due, running=in_progress is not None, tries=int(tries or 0)
+        pool,
+        job_id,
+        payload,
+        Memory.from_bytes(memory),
+        due,
+        running=in_progress is not None,
+        tries=int(tries or 0),
+        progress=None if progress is None else Progress.from_bytes(progress),
     )
 
 
@@ -102,6 +112,7 @@ def _alive(
     *,
     running: bool,
     tries: int,
+    progress: Progress | None,
 ) -> JobRecord:
     try:
         payload = Payload.from_bytes(raw)
@@ -132,6 +143,7 @@ def _alive(
         result=None,
         error=errors[-1] if errors else None,
         attempts=memory.attempts,
+        progress=progress,
     )
 
 

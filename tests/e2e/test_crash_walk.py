@@ -96,7 +96,7 @@ async def due(pool: JobPool, job_id: str) -> bool:
     """Whether the job can be claimed. One that waits for its next try need not wait in a test."""
     score = await pool.zscore(Queue.NOTIFICATIONS.key, job_id)
     if score is not None and score == int(score):
-        await pool.zadd(Queue.NOTIFICATIONS.key, {job_id: 1})
+        await pool.zadd(Queue.NOTIFICATIONS.key, {job_id: 1000})
     seconds, microseconds = await pool.time()
     return score is not None and score <= seconds * 1000 + microseconds / 1000
 

@@ -337,7 +337,7 @@ async def test_what_cannot_run_is_set_aside_with_its_reason(
     pool: JobPool, diary: Diary, payload: bytes, reason: str
 ) -> None:
     await pool.set("arq:job:bad", payload)
-    await pool.zadd("arq:queue", {"bad": 1})
+    await pool.zadd("arq:queue", {"bad": 1000})
     await note.enqueue(pool, "behind it")
 
     await run_burst(pool, [diary])
@@ -369,7 +369,7 @@ async def test_a_pickled_payload_is_never_executed(pool: JobPool, diary: Diary) 
     pickle.loads(trap)
     assert sprung == ["sprung"]
     await pool.set("arq:job:bad", trap)
-    await pool.zadd("arq:queue", {"bad": 1})
+    await pool.zadd("arq:queue", {"bad": 1000})
 
     await run_burst(pool, [diary])
     await found(pool, "bad")

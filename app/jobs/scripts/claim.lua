@@ -33,6 +33,13 @@ if gap_start then
     end
   end
 end
+-- Stock Job.abort() gives a deferred job the score 1 a moment before it says that the job is to be aborted.
+local hurried = redis.call('ZRANGEBYSCORE', KEYS[1], 1, 1)
+for _, id in ipairs(hurried) do
+  if not redis.call('ZSCORE', KEYS[7], id) then
+    redis.call('ZADD', KEYS[1], string.format('%d', now + 250), id)
+  end
+end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], 0, now, 'WITHSCORES', 'LIMIT', 0, ARGV[3])
 local next_due = false
 if #due / 2 < tonumber(ARGV[3]) then

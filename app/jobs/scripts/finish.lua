@@ -74,6 +74,10 @@ for n, id in ipairs(ids) do
       else
         redis.call('ZADD', queue, number, id)
         redis.call('SET', 'arq:retry:' .. id, tries)
+        if op == 'keep' then
+          -- The wish to abort it was meant for an earlier job of the same id.
+          redis.call('ZREM', KEYS[7], id)
+        end
       end
       redis.call('SET', 'indostar:memory:' .. id, text)
       event[#event + 1] = op .. ' ' .. number .. ' ' .. tries .. ' ' .. text

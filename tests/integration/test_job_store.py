@@ -1,0 +1,273 @@
+"""The scripts against a real server, with the clock as an argument: who holds a job, and what that allows."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from app.jobs.claimer import Claimer
+from app.jobs.control import pause, resume
+from app.jobs.outage import RedisLine
+from app.jobs.pool import JobPool
+from app.jobs.queues import Queue
+from app.jobs.store import Claim, ClaimedJob, Finish, Gap, Held, JobStore
+from app.jobs.task import TaskRegistry
+from tests.running import open_pool
+
+LEASE = 1000
+START = 1_700_000_000_000
+PAYLOAD = b'{"v":1,"t":null,"f":"note","a":[],"k":{},"et":1}'
+QUEUE = Queue.DEFAULT
+
+
+class Clock:
+    """Two workers' stores on one server, and the time that it has."""
+
+    def __init__(self, pool: JobPool) -> None:
+        self.pool = pool
+        self.a = JobStore(pool.connection_pool, LEASE, START)
+        self.b = JobStore(pool.connection_pool, LEASE, START)
+
+    def set(self, milliseconds: int) -> None:
+        self.a.now_ms = self.b.now_ms = START + milliseconds
+
+    async def put(self, *ids: str, due: int = 0) -> None:
+        for job_id in ids:
+            await self.pool.set(f"arq:job:{job_id}", PAYLOAD)
+            await self.pool.zadd(QUEUE.key, {job_id: START + due})
+
+
+@pytest.fixture
+async def clock(redis_url: str) -> AsyncIterator[Clock]:
+    async with open_pool(redis_url, TaskRegistry()) as pool:
+        clock = Clock(pool)
+        yield clock
+        await clock.a.aclose()
+        await clock.b.aclose()
+
+
+async def claim_one(store: JobStore, token: str = "t") -> ClaimedJob:
+    [job] = (await store.claim(QUEUE, token, 10)).jobs
+    return job
+
+
+def done(job: ClaimedJob) -> Finish:
+    return Finish("done", job, 60_000, b'{"s":true}')
+
+
+def again(job: ClaimedJob, wait: int = 0) -> Finish:
+    return Finish("again", job, wait, b"{}", tries=1)
+
+
+async def test_the_oldest_due_job_is_claimed_first_and_no_other_sees_it(clock: Clock) -> None:
+    await clock.put("late", due=-1)
+    await clock.put("later", due=0)
+    await clock.put("tomorrow", due=5000)
+
+    claim = await clock.a.claim(QUEUE, "t1", 10)
+
+    assert [job.id for job in claim.jobs] == ["late", "later"]
+    assert claim.next_due_ms == START + 5000
+    assert (await clock.b.claim(QUEUE, "t2", 10)).jobs == []
+
+
+async def test_running_jobs_do_not_hide_waiting_ones(clock: Clock) -> None:
+    await clock.put(*(f"old{number:03}" for number in range(100)), due=-1)
+    await clock.a.claim(QUEUE, "t1", 100)
+    await clock.put("new")
+
+    assert [job.id for job in (await clock.b.claim(QUEUE, "t2", 1)).jobs] == ["new"]
+
+
+async def test_a_lease_that_ran_out_is_another_workers_and_counts_as_a_loss(clock: Clock) -> None:
+    await clock.put("j")
+    lost = await claim_one(clock.a, "t1")
+    clock.set(LEASE + 1)
+
+    taken = await claim_one(clock.b, "t2")
+
+    assert (taken.lost, taken.tries) == (1, 0)
+    assert await clock.a.renew([lost]) == [Held.BY_ANOTHER]
+    assert await clock.a.finish([done(lost)]) == [Held.BY_ANOTHER]
+    assert await clock.a.finish([again(lost)]) == [Held.BY_ANOTHER]
+    assert await clock.b.finish([done(taken)]) == [Held.BY_US]
+    assert await clock.a.finish([done(lost)]) == [Held.BY_ANOTHER]
+
+
+async def test_a_renewed_lease_is_not_taken_away(clock: Clock) -> None:
+    await clock.put("j")
+    job = await claim_one(clock.a)
+    for elapsed in range(600, 6000, 600):
+        clock.set(elapsed)
+        assert await clock.a.renew([job]) == [Held.BY_US]
+        assert (await clock.b.claim(QUEUE, "t2", 10)).jobs == []
+
+
+async def test_a_late_end_counts_while_nobody_else_has_the_job(clock: Clock) -> None:
+    await clock.put("j")
+    job = await claim_one(clock.a)
+    clock.set(100 * LEASE)
+
+    assert await clock.a.renew([job]) == [Held.BY_US]
+    clock.set(200 * LEASE)
+    assert await clock.a.finish([done(job)]) == [Held.BY_US]
+    assert (await clock.b.claim(QUEUE, "t2", 10)).jobs == []
+
+
+async def test_a_stale_token_does_not_fit_a_later_job_of_the_same_id(clock: Clock) -> None:
+    await clock.put("j")
+    stale = await claim_one(clock.a, "t1")
+    clock.set(LEASE + 1)
+    await clock.b.finish([done(await claim_one(clock.b, "t2"))])
+    await clock.pool.delete("arq:result:j")
+    await clock.put("j")
+
+    assert await clock.a.finish([done(stale)]) == [Held.BY_ANOTHER]
+    assert (await claim_one(clock.b, "t3")).lost == 0
+
+
+async def test_a_retry_waits_on_the_servers_clock(clock: Clock) -> None:
+    await clock.put("j")
+    await clock.a.finish([again(await claim_one(clock.a), wait=5000)])
+
+    assert (await clock.a.claim(QUEUE, "t2", 10)).next_due_ms == START + 5000
+    clock.set(5000)
+    assert (await claim_one(clock.a)).tries == 1
+
+
+async def test_leases_that_ran_out_while_redis_was_away_are_left_to_their_holders(clock: Clock) -> None:
+    await clock.put("j")
+    living = await claim_one(clock.a, "t1")
+    clock.set(10 * LEASE)
+    gap = Gap(START + 500, START + 10 * LEASE)
+
+    assert (await clock.b.claim(QUEUE, "t2", 10, gap)).jobs == []
+    assert await clock.a.renew([living]) == [Held.BY_US]
+    clock.set(10 * LEASE + LEASE // 2)
+    assert (await clock.b.claim(QUEUE, "t3", 10, gap)).jobs == []
+
+
+async def test_a_holder_that_does_not_come_back_after_the_gap_is_lost_after_one_lease(clock: Clock) -> None:
+    await clock.put("j")
+    await claim_one(clock.a, "t1")
+    clock.set(10 * LEASE)
+    gap = Gap(START + 500, START + 10 * LEASE)
+    assert (await clock.b.claim(QUEUE, "t2", 10, gap)).jobs == []
+
+    clock.set(11 * LEASE + 1)
+    [job] = (await clock.b.claim(QUEUE, "t3", 10, gap)).jobs
+
+    assert job.lost == 1
+
+
+async def test_a_job_that_waited_through_the_gap_is_not_held_up(clock: Clock) -> None:
+    await clock.put("j", due=600)
+    clock.set(10 * LEASE)
+
+    claim = await clock.b.claim(QUEUE, "t", 10, Gap(START + 500, None))
+
+    assert [job.id for job in claim.jobs] == ["j"]
+
+
+async def test_what_ran_through_a_flushall_is_recorded_all_the_same(clock: Clock) -> None:
+    await clock.put("done", "again")
+    jobs = {job.id: job for job in (await clock.a.claim(QUEUE, "t1", 10)).jobs}
+    await clock.pool.flushall()
+
+    assert await clock.a.renew([*jobs.values()]) == [Held.FORGOTTEN, Held.FORGOTTEN]
+    assert await clock.a.finish([done(jobs["done"]), again(jobs["again"])]) == [Held.BY_US, Held.BY_US]
+
+    assert await clock.pool.exists("arq:result:done")
+    assert (await claim_one(clock.a, "t2")).payload == PAYLOAD
+
+
+async def test_after_a_flushall_a_job_that_another_holds_is_not_recorded_twice(clock: Clock) -> None:
+    await clock.put("j")
+    before = await claim_one(clock.a, "t1")
+    await clock.pool.flushall()
+    await clock.put("j")
+    after = await claim_one(clock.b, "t2")
+
+    assert await clock.a.finish([done(before)]) == [Held.BY_ANOTHER]
+    assert await clock.b.finish([done(after)]) == [Held.BY_US]
+
+
+async def test_a_paused_queue_gives_nothing(clock: Clock) -> None:
+    await clock.put("j")
+    await pause(clock.pool, QUEUE)
+
+    claim = await clock.a.claim(QUEUE, "t1", 10)
+
+    assert (claim.is_paused, claim.jobs) == (True, [])
+    await resume(clock.pool, QUEUE)
+    assert (await claim_one(clock.a)).id == "j"
+
+
+async def test_ids_and_scores_that_nobody_can_read_are_set_aside(clock: Clock) -> None:
+    await clock.put("good")
+    await clock.pool.zadd(QUEUE.key, {b"\xff\xfe": START})
+    await clock.pool.zadd(QUEUE.key, {"never": float("inf")})
+
+    claim = await clock.a.claim(QUEUE, "t1", 10)
+
+    assert [job.id for job in claim.jobs] == ["good"]
+    assert await clock.pool.type("indostar:unreadable-ids") == b"set"
+    clock.set(5 * LEASE)
+    assert [job.id for job in (await clock.a.claim(QUEUE, "t2", 10)).jobs] == ["good"]
+
+
+async def test_arqs_view_of_a_claimed_job_is_true(clock: Clock) -> None:
+    await clock.put("j")
+    await claim_one(clock.a)
+
+    assert await clock.pool.exists("arq:in-progress:j")
+    assert await clock.pool.pttl("arq:in-progress:j") <= LEASE
+    assert await clock.pool.zscore(QUEUE.key, "j") is not None
+
+
+async def test_a_payload_of_a_stock_pool_outlives_its_day_once_it_is_claimed(clock: Clock) -> None:
+    await clock.pool.psetex("arq:job:j", 86_400_000, b'{"t":null,"f":"note","a":[],"k":{},"et":1}')
+    await clock.pool.zadd(QUEUE.key, {"j": START})
+
+    await claim_one(clock.a)
+
+    assert await clock.pool.ttl("arq:job:j") == -1
+
+
+class DeafStore(JobStore):
+    """Claims, and never hears the answer the first time."""
+
+    deaf = True
+
+    async def claim(self, queue: Queue, token: str, limit: int, gap: Gap | None = None) -> Claim:
+        claim = await super().claim(queue, token, limit, gap)
+        if self.deaf:
+            self.deaf = False
+            raise RedisConnectionError("the answer was lost")
+        return claim
+
+
+async def test_a_claim_whose_answer_was_lost_is_given_back_at_once(clock: Clock) -> None:
+    await clock.put("j")
+    store = DeafStore(clock.pool.connection_pool, LEASE, START)
+    claimer = Claimer(store, RedisLine(), "me", LEASE / 1000)
+
+    await claimer.claim(QUEUE, 10)
+    [job] = (await claimer.claim(QUEUE, 10)).jobs
+
+    assert (job.id, job.lost) == ("j", 0)
+    await store.aclose()
+
+
+async def test_every_change_is_told_in_the_stream(clock: Clock) -> None:
+    await clock.put("j")
+    job = await claim_one(clock.a)
+    await clock.a.finish([again(job)])
+    await clock.a.finish([done(await claim_one(clock.a, "t2"))])
+
+    events = [fields for _, fields in await clock.pool.xrange("indostar:events")]
+
+    assert [event[b"kind"] for event in events] == [b"started", b"ended", b"started", b"ended"]
+    assert all(b"job:j" in event for event in events)
+    assert events[1][b"job:j"].startswith(b"again ")
+    assert events[3][b"job:j"] == b'done {"s":true}'

@@ -2,8 +2,10 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import structlog
 
 from app.jobs.running import add_current_job
@@ -31,9 +33,13 @@ def configure_logging(settings: Settings) -> None:
         else structlog.processors.JSONRenderer()
     )
     structlog.configure(
-        processors=[*shared, renderer],
+        processors=[*shared, renderer if is_development else _as_json_bytes],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[settings.log_level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=(
+            structlog.PrintLoggerFactory(sys.stderr)
+            if is_development
+            else structlog.BytesLoggerFactory(sys.stderr.buffer)
+        ),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -52,3 +58,8 @@ def configure_logging(settings: Settings) -> None:
         logger.propagate = True
     for name in _TOO_TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _as_json_bytes(_logger: object, _method: str, event: Mapping[str, Any]) -> bytes:
+    """A worker writes thousands of lines a second; orjson writes them in a tenth of the time."""
+    return orjson.dumps(event, default=repr)

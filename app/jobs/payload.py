@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.jobs.failures import UnreadablePayload
-from app.jobs.serializer import deserialize, serialize
+from app.jobs.serializer import TAG_IN_JSON, deserialize, serialize
 
 # What pickle protocols 2 to 5 begin with: worth a name of its own, for it means a pool without our serializer.
 _PICKLE = b"\x80"
@@ -24,6 +24,8 @@ class Payload:
     queue: str | None = None
     expires_ms: int | None = None
     root: str | None = None
+    # Nothing in its arguments needs a tag in JSON.
+    is_plain: bool = False
 
     def to_bytes(self) -> bytes:
         data: dict[str, Any] = {
@@ -65,4 +67,5 @@ class Payload:
             queue=data.get("queue"),
             expires_ms=data.get("expires"),
             root=data.get("root"),
+            is_plain=TAG_IN_JSON not in raw,
         )

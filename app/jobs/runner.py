@@ -19,7 +19,7 @@ from app.jobs.payload import Payload
 from app.jobs.queues import Queue
 from app.jobs.retry import PUT_OFF, PutOffPolicy
 from app.jobs.running import RunningJob, Stop, current_job
-from app.jobs.serializer import ErrorRecord, serialize
+from app.jobs.serializer import ErrorRecord, is_plain, serialize, serialize_plain
 from app.jobs.store import ClaimedJob, Finish
 from app.jobs.task import Task, TaskRegistry
 
@@ -223,8 +223,9 @@ class _JobAttempt:
             "attempts": attempts_as_json(self.memory.attempts),
         }
         try:
-            text = serialize(data)
-        except ValueError as error:
+            # Everything but the result came from JSON, or was made for it.
+            text = serialize_plain(data) if payload and payload.is_plain and is_plain(result) else serialize(data)
+        except (TypeError, ValueError) as error:
             log.warning("job.result_not_kept", reason=str(error), **self._fields())
             text = serialize({**data, "r": f"<a result that could not be kept: {error}>"})
         life_ms = int(self.runner.result_ttl.total_seconds() * 1000)

@@ -18,7 +18,7 @@ from uuid import UUID
 import orjson
 
 TAG = "$"
-_TAG_IN_JSON = b'"$"'
+TAG_IN_JSON = b'"$"'
 # A traceback is for a person; beyond this nobody reads it and Redis pays for it.
 MAX_TRACEBACK_CHARACTERS = 8_000
 
@@ -120,8 +120,8 @@ def serialize(data: dict[str, Any]) -> bytes:
     Raises ValueError for what is nested too deeply or within itself.
     """
     try:
-        if _is_plain(data):
-            return orjson.dumps(data)
+        if is_plain(data):
+            return serialize_plain(data)
     except (TypeError, RecursionError):
         pass  # integers of more than 64 bits, lone surrogates: the standard library's encoder takes them
     try:
@@ -130,15 +130,20 @@ def serialize(data: dict[str, Any]) -> bytes:
         raise ValueError("it is nested too deeply, or within itself") from error
 
 
-def _is_plain(value: Any) -> bool:
+def serialize_plain(data: dict[str, Any]) -> bytes:
+    """`serialize` for what is known to be plain. Raises TypeError where it is not quite."""
+    return orjson.dumps(data)
+
+
+def is_plain(value: Any) -> bool:
     """Whether plain JSON holds it: nothing to tag, and nothing that looks like a tag."""
     kind = type(value)
     if kind is str or kind is int or value is None or kind is bool:
         return True
     if kind is dict:
-        return TAG not in value and all(type(key) is str and _is_plain(item) for key, item in value.items())
+        return TAG not in value and all(type(key) is str and is_plain(item) for key, item in value.items())
     if kind is list or kind is tuple:
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     return kind is float and math.isfinite(value)
 
 
@@ -153,7 +158,7 @@ def _loads(raw: bytes) -> Any:
 def deserialize(raw: bytes) -> dict[str, Any]:
     """What `serialize` wrote. Raises ValueError for anything that is not a JSON object."""
     try:
-        data = json.loads(raw, object_hook=_untag) if _TAG_IN_JSON in raw else _loads(raw)
+        data = json.loads(raw, object_hook=_untag) if TAG_IN_JSON in raw else _loads(raw)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(f"a payload's tagged value can't be read: {error!r}") from error
     if not isinstance(data, dict):

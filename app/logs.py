@@ -56,8 +56,15 @@ def configure_logging(settings: Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
+    # Of the stock worker only the shell is left: what it says of jobs and of Redis is not so. A filter, because arq's
+    # command line sets the levels of its loggers after this.
+    logging.getLogger("arq.worker").addFilter(_is_serious)
     for name in _TOO_TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _is_serious(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def _as_json_bytes(_logger: object, _method: str, event: Mapping[str, Any]) -> bytes:

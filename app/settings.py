@@ -1,11 +1,12 @@
 """Every setting, read once from `.env`, `.env.local` and the environment (which wins)."""
 
+import re
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +20,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+# What libpq's URLs may say and we heed. `sslmode` is the one that hosted databases need.
+DATABASE_PARAMETERS = {"sslmode"}
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,14 +54,36 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
         raise ValueError("must begin with postgres://, postgresql:// or postgresql+asyncpg://")
-    if not urlsplit(f"x://{rest}").path.strip("/"):
+    parts = _parts(f"postgresql://{rest}")
+    if not parts.path.strip("/"):
         raise ValueError("must name a database: postgresql://user:password@host:port/database")
+    if strange := parse_qs(parts.query, keep_blank_values=True).keys() - DATABASE_PARAMETERS:
+        known = ", ".join(sorted(DATABASE_PARAMETERS))
+        raise ValueError(f"has the parameter {', '.join(sorted(strange))}, which is not known here; these are: {known}")
     return SecretStr(f"postgresql+asyncpg://{rest}")
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
-    if urlsplit(value.get_secret_value()).scheme not in {"redis", "rediss"}:
+    parts = _parts(value.get_secret_value())
+    if parts.scheme not in {"redis", "rediss"}:
         raise ValueError("must begin with redis:// or rediss://")
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise ValueError("must end with the number of a database, or without: redis://host:port/0")
+    return value
+
+
+def _parts(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is no number from 0 to 65535") from None
+    return parts
+
+
+def _header_text(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().isascii():
+        raise ValueError("has characters outside ASCII: was it copied whole and alone?")
     return value
 
 
@@ -71,6 +97,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+Key = Annotated[SecretStr, AfterValidator(_header_text)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -152,14 +179,17 @@ class Settings(QueueSettings, DatabaseSettings):
     log_level: LogLevel = "INFO"
 
     email_provider: Literal["sendgrid", "console"] = "sendgrid"
-    sendgrid_api_key: SecretStr | None = None
+    sendgrid_api_key: Key | None = None
     sendgrid_from_email: EmailStr | None = None
     sendgrid_base_url: Origin = "https://api.sendgrid.com"
 
     sms_provider: Literal["twilio", "console"] = "twilio"
-    twilio_account_sid: str | None = None
-    twilio_auth_token: SecretStr | None = None
-    twilio_phone_number: str | None = None
+    twilio_account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-fA-F]{32}$")
+    twilio_auth_token: Key | None = None
+    # A number, a messaging service, or a sender's name.
+    twilio_phone_number: str | None = Field(
+        default=None, pattern=r"^(\+[1-9]\d{5,14}|MG[0-9a-fA-F]{32}|[A-Za-z0-9 ]{3,11})$"
+    )
     twilio_base_url: Origin = "https://api.twilio.com"
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
     sms_countries: Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)] = ("IN",)
@@ -171,19 +201,19 @@ class Settings(QueueSettings, DatabaseSettings):
     # Links in messages are built from it.
     frontend_url: WebUrl
 
-    admin_api_token: SecretStr | None = None
-    admin_api_readonly_token: SecretStr | None = None
+    admin_api_token: Key | None = None
+    admin_api_readonly_token: Key | None = None
 
     notifications_concurrency: int = Field(default=100, ge=1, le=10_000)
     subscriptions_concurrency: int = Field(default=20, ge=1, le=10_000)
     default_concurrency: int = Field(default=10, ge=1, le=10_000)
 
     # How long a worker that fell silent keeps its jobs (seconds).
-    job_lease_seconds: float = Field(default=15, ge=1, le=3600)
+    job_lease_seconds: float = Field(default=15, ge=1, le=3600, allow_inf_nan=False)
     # How long a finished job's result can be read with `Job.result()` (seconds).
     result_ttl_seconds: int = Field(default=3600, ge=1)
     # How long running jobs may go on after SIGTERM before they are handed back (seconds).
-    shutdown_grace_seconds: float = Field(default=25, ge=0)
+    shutdown_grace_seconds: float = Field(default=25, ge=0, allow_inf_nan=False)
     # After how many jobs, for each job that may run at once, a worker drains and exits (0: never), and beyond how
     # much memory (MiB).
     worker_max_tasks_per_child: int = Field(default=1000, ge=0)

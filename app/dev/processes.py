@@ -111,7 +111,7 @@ class Child:
                 process_group=0,
                 **self._identity,
                 # Runs after the change of user, which would clear the signal.
-                preexec_fn=functools.partial(_end_with_parent, os.getpid(), self._death_signal),
+                preexec_fn=functools.partial(end_with_parent, os.getpid(), self._death_signal),
             )
         if ready is None:
             return
@@ -186,7 +186,8 @@ class Child:
             raise ChildNotReady(self.name, within, self.last_lines()) from None
 
 
-def _end_with_parent(parent: int, death_signal: signal.Signals) -> None:
+def end_with_parent(parent: int, death_signal: signal.Signals) -> None:
+    """This process gets the signal when that parent ends; on Linux; elsewhere nothing happens."""
     if _libc is None:
         return
     _libc.prctl(_PR_SET_PDEATHSIG, death_signal)

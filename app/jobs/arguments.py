@@ -41,8 +41,8 @@ class TaskArguments:
         model = self._validate(args, kwargs)
         try:
             return model.model_dump(mode="json", exclude_unset=True)
-        except PydanticSerializationError as error:
-            raise WrongArguments(self.task, [("", f"JSON can't hold them: {error}")]) from error
+        except (PydanticSerializationError, ValueError, RecursionError) as error:
+            raise WrongArguments(self.task, [("", f"JSON can't hold them: {type(error).__name__}")]) from error
 
     def _validate(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> BaseModel:
         if len(args) > len(self._parameters):

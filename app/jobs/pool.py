@@ -131,6 +131,9 @@ class JobPool(ArqRedis):
             queue=None if queue is task.queue else queue.key,
             expires_ms=None if expires_ms is None else now_ms + expires_ms,
         ).to_bytes()
+        if b"\\ud" in payload:
+            # Only a lone surrogate is written so: no provider, page or table could hold it.
+            raise WrongArguments(task.name, [("", "they contain a lone surrogate, which is no character")])
         if len(payload) > MAX_PAYLOAD_BYTES:
             fault = f"they have {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} fit a job"
             raise WrongArguments(task.name, [("", fault)])

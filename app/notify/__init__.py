@@ -1,1 +1,1 @@
-"""What a message says and to whom, without sending it."""
+"""What a message says, to whom it goes, and that it is sent once."""

@@ -55,6 +55,7 @@ _OUTCOMES: Mapping[int, type[ProviderFailure]] = {
     20404: Misconfigured,  # no such account
     20429: ProviderNotDone,
     21211: ProviderRefused,  # not a number
+    21212: Misconfigured,  # our own number is none
     21408: ProviderRefused,  # a country we may not send to
     21606: ProviderRefused,  # the sender can't send SMS
     21608: ProviderRefused,  # a trial account and a number that is not verified

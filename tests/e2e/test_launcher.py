@@ -1,6 +1,7 @@
 """`make run`, as the process that it is."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,12 +23,12 @@ def state() -> Iterator[Path]:
         yield folder
 
 
-def launcher(state: Path, log: Path, **environment: str) -> Child:
+def launcher(state: Path, log: Path, *options: str, **environment: str) -> Child:
     # A developer's own servers are none of the test's business.
     inherited = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return Child(
         "launcher",
-        [sys.executable, "-m", "app.dev"],
+        [sys.executable, "-m", "app.dev", *options],
         environment={**inherited, "INDOSTAR_STATE": str(state), **environment},
         folder=PROJECT_ROOT,
         log=log,
@@ -91,3 +92,39 @@ async def test_a_server_that_is_named_but_not_there_is_an_error(
     assert run.exit_code == 1
     assert run.last_lines(1).startswith(f"{variable} is set, but its server can't be used: ")
     assert "secret" not in (tmp_path / "log").read_text()
+
+
+async def test_a_day_of_the_shop_brings_every_kind_of_notification_to_its_provider(state: Path, tmp_path: Path) -> None:
+    # The second day finds the first one's data.
+    for day in ("first", "second"):
+        log = tmp_path / day
+        await launcher(state, log, "--once").run()
+        table = [line.split("│")[1:-1] for line in log.read_text().splitlines() if line.startswith("│")]
+        rows = [[cell.strip() for cell in row] for row in table]
+
+        assert all(provider_id and seen == "yes" for *_, provider_id, seen in rows)
+        kinds = {(re.sub(r" [A-Z]*-?[0-9].*", "", what), channel) for what, channel, *_ in rows}
+        assert kinds == {
+            ("order confirmation", "email"),
+            ("order confirmation", "sms"),
+            ("order shipped", "email"),
+            ("order shipped", "sms"),
+            ("payment failed", "email"),
+            ("payment failed", "sms"),
+            ("renewal reminder", "email"),
+            ("password reset", "email"),
+            ("email verification", "email"),
+            ("distributor approved", "email"),
+            ("templated SMS", "sms"),
+            ("mail", "email"),
+            ("SMS", "sms"),
+        }
+
+
+async def test_a_day_on_which_not_everything_arrives_is_no_success(state: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    with pytest.raises(ChildDied):
+        await launcher(state, log, "--once", SMS_COUNTRIES="GB").run()
+
+    assert "not everything reached its provider" in log.read_text()

@@ -1,6 +1,7 @@
 """The admin API over HTTP against real servers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
@@ -212,13 +213,34 @@ async def test_what_does_not_exist_is_404(api: httpx.AsyncClient) -> None:
         ({"kwargs": MAIL, "delay_seconds": 1, "run_at": TOMORROW}, []),
         ({"kwargs": MAIL, "job_id": ""}, ["job_id"]),
         ({"kwargs": []}, ["kwargs"]),
+        ({"kwargs": {**MAIL, "body": "\ud800"}}, ["kwargs", "body"]),
+        ({"kwargs": MAIL, "job_id": "\ud800"}, ["job_id"]),
     ],
 )
 async def test_wrong_calls_are_refused_by_name(api: httpx.AsyncClient, body: dict[str, Any], named: list[str]) -> None:
-    answer = await api.post("/admin/tasks/send_email_task/jobs", json=body)
+    # Not httpx's own JSON: it could not carry what is no character.
+    content = json.dumps(body)
+    headers = {"Content-Type": "application/json"}
+    answer = await api.post("/admin/tasks/send_email_task/jobs", content=content, headers=headers)
 
     assert answer.status_code == 422
+    assert "nobody" not in answer.text
     assert ["body", *named] in [fault["loc"] for fault in answer.json()["detail"]]
+
+
+@pytest.mark.parametrize("surplus", ["\ud800", json.loads("[" * 400 + "]" * 400)], ids=["no character", "too deep"])
+async def test_a_context_that_nothing_could_hold_is_refused(api: httpx.AsyncClient, surplus: object) -> None:
+    kwargs = {
+        "to_email": "asha@example.com",
+        "notification_type": "distributor_approved",
+        "context": {"distributor_name": "Ravi", "surplus": surplus},
+    }
+    content = json.dumps({"kwargs": kwargs, "job_id": "j1"})
+
+    answer = await api.post("/admin/tasks/send_templated_email_task/jobs", content=content)
+
+    assert answer.status_code == 422
+    assert (await api.get("/admin/jobs/j1")).status_code == 404
 
 
 async def test_the_router_works_in_another_app_with_that_apps_own_auth(database_url: str, redis_url: str) -> None:

@@ -16,7 +16,7 @@ from app.dev.fakes.faults import Breakage, Failure, Latency, Refusal
 from app.dev.fakes.inbox import Message, Provider
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
-from app.jobs.failures import WrongArguments
+from app.jobs.failures import LeaseRanOut, WrongArguments
 from app.notify.ledger import MessageEnd, MessageLedger, NewMessage
 from app.notify.messenger import Messenger
 from app.tasks import notifications as n
@@ -311,6 +311,27 @@ async def test_what_a_stale_attempt_says_changes_nothing_but_that_it_was_sent(sh
 
     [message] = await shop.messages()
     assert (message["status"], message["provider_message_id"], message["possibly_twice"]) == ("sent", "m1", True)
+
+
+async def test_a_worker_that_was_stopped_past_its_lease_does_not_send(shop: Shop) -> None:
+    def ran_out() -> None:
+        raise LeaseRanOut
+
+    with pytest.raises(LeaseRanOut):
+        await n.send_email_task(replace(shop.job(), ensure_held=ran_out), MAIL, "Hello", "Milk")
+    assert await shop.messages() == []
+
+    held = iter([None])
+
+    def run_out_meanwhile() -> None:
+        if next(held, "gone") == "gone":
+            raise LeaseRanOut
+
+    with pytest.raises(LeaseRanOut):
+        await n.send_email_task(replace(shop.job(), ensure_held=run_out_meanwhile), MAIL, "Hello", "Milk")
+
+    assert [message["status"] for message in await shop.messages()] == ["failed"]
+    assert shop.fakes.inbox.counts[Provider.SENDGRID].requests == 0
 
 
 async def test_the_settings_may_forbid_to_send_again(database_url: str) -> None:

@@ -14,9 +14,10 @@ POLL = 0.05
 
 
 class Lane:
-    """`start` runs a claimed job and returns when it has ended.
+    """`run` starts a claimed job, given the loop's time at which it was asked for.
 
-    `found_nothing` is called after each claim that found nothing, with the time (loop's) at which it was asked.
+    `found_nothing` is called after each claim that found nothing, with the count of what had `happened` before it.
+    `is_woken` says whether the server tells of new jobs.
     """
 
     def __init__(
@@ -26,7 +27,8 @@ class Lane:
         claimer: Claimer,
         run: Callable[[ClaimedJob, float], "asyncio.Task[None]"],
         *,
-        found_nothing: Callable[["Lane"], None],
+        happened: Callable[[], int],
+        found_nothing: Callable[["Lane", int], None],
         is_woken: Callable[[], bool],
     ) -> None:
         self.queue = queue
@@ -34,6 +36,7 @@ class Lane:
         self.wake = asyncio.Event()
         self._claimer = claimer
         self._run = run
+        self._happened = happened
         self._found_nothing = found_nothing
         self._is_woken = is_woken
         self._busy = 0
@@ -60,12 +63,14 @@ class Lane:
             # Half of the slots a claim, so that jobs run while the next ones are on their way.
             limit = min(free, max(1, self.slots // 2))
             self.wake.clear()
+            # Before the question: what happens while it is on its way may put jobs where it found none.
+            happened = self._happened()
             asked_at = asyncio.get_running_loop().time()
             claim = await self._claimer.claim(self.queue, limit)
             for job in claim.jobs:
                 self._start(job, asked_at)
             if not claim.jobs:
-                self._found_nothing(self)
+                self._found_nothing(self, happened)
             if len(claim.jobs) < limit:
                 await self._until_woken(claim)
 

@@ -223,13 +223,21 @@ class _JobAttempt:
             "attempts": attempts_as_json(self.memory.attempts),
         }
         try:
-            # Everything but the result came from JSON, or was made for it.
-            text = serialize_plain(data) if payload and payload.is_plain and is_plain(result) else serialize(data)
-        except (TypeError, ValueError) as error:
+            text = self._serialized(data, result)
+        except ValueError as error:
             log.warning("job.result_not_kept", reason=str(error), **self._fields())
             text = serialize({**data, "r": f"<a result that could not be kept: {error}>"})
         life_ms = int(self.runner.result_ttl.total_seconds() * 1000)
         return Finish(op, self.job, life_ms, text, other_queue=self.memory.arrival or "")
+
+    def _serialized(self, data: dict[str, Any], result: Any) -> bytes:
+        try:
+            # Everything but the result came from JSON, or was made for it.
+            if self.payload is not None and self.payload.is_plain and is_plain(result):
+                return serialize_plain(data)
+        except (TypeError, RecursionError):
+            pass  # Not quite so plain.
+        return serialize(data)
 
     def _fields(self) -> dict[str, Any]:
         name = self.payload.task if self.payload else UNKNOWN_TASK

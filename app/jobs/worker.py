@@ -89,6 +89,7 @@ class Worker:
                 slots,
                 self._claimer,
                 self._start,
+                happened=self._count_of_events,
                 found_nothing=self._note_dry,
                 # What empties the queues and ends should not wait to be told of more.
                 is_woken=lambda: self._wake_up.is_listening and not options.burst,
@@ -107,7 +108,7 @@ class Worker:
         self._started_ms = wall_clock_ms()
         self._done = 0
         self._failed = 0
-        # Burst: when each lane last found nothing, in the order of everything that happened.
+        # Starts and ends of jobs, and how many things had happened when each lane last asked and found nothing.
         self._happened = 0
         self._dry: dict[Lane, int] = {}
 
@@ -227,12 +228,16 @@ class Worker:
             log.info("worker.recycling", worker=self.id, jobs=self._done + self._failed)
             self.stop()
 
-    def _note_dry(self, lane: Lane) -> None:
-        """In burst mode, stops once every lane has found nothing since the last thing that happened."""
-        self._dry[lane] = self._happened + self._committer.batches
+    def _count_of_events(self) -> int:
+        """Grows with each start, end and record of a job: any of them may have put another on any queue."""
+        return self._happened + self._committer.batches
+
+    def _note_dry(self, lane: Lane, happened: int) -> None:
+        """In burst mode, stops once every lane has asked and found nothing since the last thing that happened."""
+        self._dry[lane] = happened
         if not self._options.burst or self._running or self._committer.pending():
             return
-        if all(self._dry.get(each) == self._happened + self._committer.batches for each in self._lanes):
+        if all(self._dry.get(each) == self._count_of_events() for each in self._lanes):
             self.stop()
 
     async def _renew(self) -> None:

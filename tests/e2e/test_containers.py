@@ -117,7 +117,7 @@ async def test_worker(image: Path, environment: dict[str, str], redis_url: str, 
 
         worker.send(signal.SIGTERM)
         assert await worker.exit_code(within=10) == 0
-    assert '"event": "worker.stopped"' in worker.output
+    assert '"worker.stopped"' in worker.output
 
 
 async def test_admin_api(image: Path, environment: dict[str, str]) -> None:

@@ -111,7 +111,11 @@ async def test_a_job_runs_and_its_result_is_read(pool: JobPool, diary: Diary) ->
 
     await run_burst(pool, [diary])
 
-    assert await job.result() == {"what": "milk", "amount": Decimal("1.50"), "at": datetime(2026, 1, 5, tzinfo=UTC)}
+    assert await job.result(timeout=10) == {
+        "what": "milk",
+        "amount": Decimal("1.50"),
+        "at": datetime(2026, 1, 5, tzinfo=UTC),
+    }
     assert await job.status() is JobStatus.complete
     record = await found(pool, job.job_id)
     assert (record.state, record.tries, record.queue) == (JobState.SUCCEEDED, 1, Queue.DEFAULT)
@@ -192,7 +196,7 @@ async def test_an_error_is_retried_and_every_attempt_is_kept(pool: JobPool, diar
 
     await run_burst(pool, [diary])
 
-    assert await job.result() == "done"
+    assert await job.result(timeout=10) == "done"
     record = await found(pool, job.job_id)
     assert diary.entries == ["try 1", "try 2", "try 3"]
     assert record.tries == 3
@@ -215,7 +219,7 @@ async def test_after_the_last_try_the_real_error_stands(pool: JobPool, diary: Di
     await run_burst(pool, [diary])
 
     with pytest.raises(JobFailed, match="RuntimeError: cause 4"):
-        await job.result()
+        await job.result(timeout=10)
     record = await found(pool, job.job_id)
     assert (record.state, record.tries, record.max_tries) == (JobState.FAILED, 4, 4)
     assert len(diary.entries) == 4
@@ -251,7 +255,7 @@ async def test_waiting_for_something_unavailable_costs_no_try(pool: JobPool, dia
 
     await run_burst(pool, [diary])
 
-    assert await job.result() == "done"
+    assert await job.result(timeout=10) == "done"
     assert diary.entries == ["try 1"] * 10
     assert (await found(pool, job.job_id)).tries == 1
 
@@ -307,7 +311,7 @@ async def test_a_job_that_moved_to_its_own_queue_is_still_found_where_it_arrived
 
     await run_burst(pool, [diary], slots={Queue.NOTIFICATIONS: 5})
 
-    assert await job.result() == "done"
+    assert await job.result(timeout=10) == "done"
     assert await pool.zcard("arq:queue") == 0
     await stock.aclose()
 
@@ -403,7 +407,7 @@ async def test_a_stopped_worker_lets_its_jobs_end(pool: JobPool, diary: Diary) -
         worker.stop()
         diary.may_end.set()
 
-    assert await job.result() == "ended"
+    assert await job.result(timeout=10) == "ended"
 
 
 async def test_what_does_not_end_in_time_is_handed_back_without_using_a_try(pool: JobPool, diary: Diary) -> None:
@@ -419,7 +423,7 @@ async def test_what_does_not_end_in_time_is_handed_back_without_using_a_try(pool
     diary.may_end.set()
     await run_burst(pool, [diary])
 
-    assert await job.result() == "ended"
+    assert await job.result(timeout=10) == "ended"
     assert (await found(pool, job.job_id)).tries == 1
 
 
@@ -438,7 +442,7 @@ async def test_a_running_job_says_so_and_keeps_its_lease(pool: JobPool, diary: D
         assert diary.entries == ["started"]
         diary.may_end.set()
 
-    assert await job.result() == "ended"
+    assert await job.result(timeout=10) == "ended"
 
 
 async def _later(pool: JobPool, job_id: str, first: float | None) -> bool:
@@ -452,7 +456,7 @@ async def test_a_task_may_clean_up_at_its_soft_limit(pool: JobPool, diary: Diary
 
     await run_burst(pool, [diary])
 
-    assert await job.result() == "partial"
+    assert await job.result(timeout=10) == "partial"
     assert diary.entries == ["cleaned up"]
 
 
@@ -463,4 +467,4 @@ async def test_the_hard_limit_ends_a_task(pool: JobPool, diary: Diary) -> None:
     await run_burst(pool, [diary])
 
     with pytest.raises(JobFailed, match="TimeLimitExceeded"):
-        await job.result()
+        await job.result(timeout=10)

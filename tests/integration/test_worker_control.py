@@ -219,7 +219,7 @@ async def test_a_result_that_json_can_not_hold_is_still_a_success(pool: JobPool,
 
     await run_burst(pool, [stage])
 
-    assert "could not be kept" in await job.result()
+    assert "could not be kept" in await job.result(timeout=10)
     assert stage.seen == ["ran"]
 
 
@@ -230,7 +230,7 @@ async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(pool: Job
     await run_burst(pool, [stage])
 
     with pytest.raises(JobFailed, match="TimeLimitExceeded"):
-        await job.result()
+        await job.result(timeout=10)
     assert stage.seen == ["swallowed"]
 
 

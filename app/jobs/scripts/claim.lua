@@ -25,7 +25,6 @@ local lease = tonumber(ARGV[2])
 local lease_end = string.format('%d.5', now + lease)
 local gap_start, gap_end = tonumber(ARGV[7]), tonumber(ARGV[8])
 if gap_start then
-  local spared = {}
   local silent = redis.call('ZRANGEBYSCORE', KEYS[1], gap_start, math.min(gap_end or now, now), 'WITHSCORES')
   for i = 1, #silent, 2 do
     if string.find(silent[i + 1], '.5', 1, true) then

@@ -1,7 +1,7 @@
 """Connections to the shop's database and the transactions made on them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.errors import Unavailable
@@ -86,24 +86,40 @@ class Database:
         event.listen(self.engine.sync_engine, "do_connect", self._connect)
         event.listen(self.engine.sync_engine, "handle_error", self._sort)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._without_begin = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
         """One transaction: committed when the block ends, rolled back when it raises."""
-        try:
+        with self._pool_timeout_sorted():
             async with self._sessions.begin() as session:
                 yield session
-        except PoolTimeout as error:
-            raise DatabaseUnavailable(self._where, "no connection of the pool became free in time") from error
+
+    @asynccontextmanager
+    async def autocommit(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction of its own, without the round trips around it.
+
+        A statement that raises DatabaseUnavailable here may have been executed all the same.
+        """
+        with self._pool_timeout_sorted():
+            async with self._without_begin.connect() as connection:
+                yield connection
 
     async def ping(self) -> None:
         """Return once PostgreSQL has answered."""
-        async with self.session() as session:
-            await session.execute(select(1))
+        async with self.autocommit() as connection:
+            await connection.execute(select(1))
 
     async def close(self) -> None:
         """Close every connection of the pool."""
         await self.engine.dispose()
+
+    @contextmanager
+    def _pool_timeout_sorted(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolTimeout as error:
+            raise DatabaseUnavailable(self._where, "no connection of the pool became free in time") from error
 
     def _connect(
         self, dialect: Dialect, _entry: ConnectionPoolEntry, arguments: tuple[Any, ...], options: dict[str, Any]

@@ -1,10 +1,17 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import pytest
 
-from app.db.group_commit import GroupCommit
+from app.db.group_commit import WRITERS, GroupCommit
 from app.errors import Unavailable
+
+T = TypeVar("T")
+
+
+async def gather(answers: Iterable[asyncio.Future[T]]) -> list[T | BaseException]:
+    return await asyncio.gather(*answers, return_exceptions=True)
 
 
 async def test_what_comes_while_a_write_is_on_its_way_goes_together() -> None:
@@ -13,20 +20,22 @@ async def test_what_comes_while_a_write_is_on_its_way_goes_together() -> None:
 
     async def write(items: Sequence[int]) -> Sequence[int]:
         batches.append(list(items))
-        if len(batches) == 1:
+        if len(batches) <= WRITERS:
             await first_may_end.wait()
         return [item * 10 for item in items]
 
     group = GroupCommit(write)
-    first = asyncio.create_task(group.submit(0))
-    while not batches:
-        await asyncio.sleep(0)
-    others = [asyncio.create_task(group.submit(number)) for number in range(1, 5)]
+    first = []
+    for number in range(WRITERS):
+        first.append(group.submit(number))
+        while len(batches) <= number:
+            await asyncio.sleep(0)
+    others = [group.submit(number) for number in range(5, 9)]
     await asyncio.sleep(0)
     first_may_end.set()
 
-    assert await asyncio.gather(first, *others) == [0, 10, 20, 30, 40]
-    assert batches == [[0], [1, 2, 3, 4]]
+    assert await asyncio.gather(*first, *others) == [0, 10, 50, 60, 70, 80]
+    assert batches == [[0], [1], [5, 6, 7, 8]]
 
 
 async def test_one_item_that_can_not_be_written_does_not_take_the_others_along() -> None:
@@ -36,7 +45,7 @@ async def test_one_item_that_can_not_be_written_does_not_take_the_others_along()
         return items
 
     group = GroupCommit(write)
-    results = await asyncio.gather(*map(group.submit, ["a", "bad", "b"]), return_exceptions=True)
+    results = await gather(map(group.submit, ["a", "bad", "b"]))
 
     assert [str(result) for result in results] == ["a", "bad", "b"]
     assert isinstance(results[1], ValueError)
@@ -50,7 +59,7 @@ async def test_where_nobody_can_write_nothing_is_tried_one_by_one() -> None:
         raise Unavailable("down")
 
     group = GroupCommit(write)
-    results = await asyncio.gather(*map(group.submit, range(5)), return_exceptions=True)
+    results = await gather(map(group.submit, range(5)))
 
     assert all(isinstance(result, Unavailable) for result in results)
     assert calls == [5]
@@ -64,10 +73,46 @@ async def test_who_was_cancelled_before_the_write_is_left_out() -> None:
         return items
 
     group = GroupCommit(write)
-    wanted, unwanted = asyncio.create_task(group.submit(1)), asyncio.create_task(group.submit(2))
-    asyncio.get_running_loop().call_soon(unwanted.cancel)
+    wanted, unwanted = group.submit(1), group.submit(2)
+    unwanted.cancel()
 
     assert await wanted == 1
     with pytest.raises(asyncio.CancelledError):
         await unwanted
     assert written == [1]
+
+
+async def test_what_passes_is_written_again_as_often_as_was_asked_for() -> None:
+    calls: list[list[str]] = []
+
+    async def write(items: Sequence[str]) -> Sequence[str]:
+        calls.append(list(items))
+        if len(calls) < 3:
+            raise Unavailable("down")
+        return items
+
+    impatient, patient = GroupCommit(write, tries=2), GroupCommit(write, tries=None)
+    with pytest.raises(Unavailable):
+        await impatient.submit("a")
+    assert calls == [["a"], ["a"]]
+
+    calls.clear()
+    answer = patient.submit("b")
+    await patient.drained()
+
+    assert answer.result() == "b"
+    assert calls == [["b"], ["b"], ["b"]]
+
+
+async def test_what_does_not_pass_is_not_written_again() -> None:
+    calls: list[list[str]] = []
+
+    async def write(items: Sequence[str]) -> Sequence[str]:
+        calls.append(list(items))
+        raise ValueError("never")
+
+    group = GroupCommit(write, tries=None, is_passing=lambda error: not isinstance(error, ValueError))
+    with pytest.raises(ValueError, match="never"):
+        await group.submit("a")
+
+    assert calls == [["a"]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +36,7 @@ MOST_EVENTS = 20_000
 
 CLAIM, TAKE, RELEASE = Script("claim"), Script("take"), Script("release")
 RENEW, FINISH, PROGRESS_SCRIPT = Script("renew"), Script("finish"), Script("progress")
+KEEP = Script("keep")
 
 
 @dataclass(slots=True, eq=False)
@@ -172,6 +174,18 @@ class JobStore:
         for batch in _batches(list(news)):
             words = [word for job, said in batch for word in (job.id, job.token, said.to_bytes())]
             await self._recording.run(PROGRESS_SCRIPT, (CLAIMS, PROGRESS, EVENTS), MOST_EVENTS, *words)
+
+    async def keep_payloads(self, queue: Queue, overdue: timedelta) -> int:
+        """Makes payloads last that stock arq lets expire, of jobs that have waited so long; returns how many."""
+        kept = 0
+        after: bytes | None = b""
+        while after is not None:
+            overdue_ms = int(overdue.total_seconds() * 1000)
+            after, these = await self._recording.run(
+                KEEP, (queue.key,), after, overdue_ms, MOST_JOBS_A_SCRIPT, self._now
+            )
+            kept += these
+        return kept
 
     async def uptime_seconds(self) -> int:
         """How long the server has been running."""

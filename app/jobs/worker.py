@@ -16,6 +16,7 @@ from app.jobs.aborts import Aborts
 from app.jobs.claimer import Claimer
 from app.jobs.committer import Committer
 from app.jobs.context import Resources
+from app.jobs.keeping import Keeper
 from app.jobs.lane import Lane
 from app.jobs.outage import RedisLine
 from app.jobs.pool import JobPool
@@ -103,6 +104,7 @@ class Worker:
             | {PAUSED: [lane.wake for lane in self._lanes], ABORTS: [self._aborts.wake]},
         )
         self._scheduler = Scheduler(pool, self._line)
+        self._keeper = Keeper(self._store, self._line, options.slots)
         self._registry = Registry(pool, options.health_key)
         self._stopping = asyncio.Event()
         self._started_ms = wall_clock_ms()
@@ -149,6 +151,7 @@ class Worker:
             start("limits and progress", lambda: _every(SWEEP, self._sweep)),
             start("registry", lambda: _every(Registry.INTERVAL, self._report)),
             start("aborts", self._aborts.serve),
+            start("payloads", lambda: _every(Keeper.INTERVAL, self._keeper.keep)),
             start("wake-up", self._wake_up.run),
             start("watchdog", Watchdog(patience=min(5.0, self._lease / 3)).run),
         ]

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -145,7 +146,15 @@ class Worker:
         def start(name: str, loop: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
             return group.create_task(_as_coroutine(loop), name=name)
 
+        # Redis may not be there yet, and the worker can be told to stop all the same.
+        opened = start("opening", self._claimer.open)
+
+        async def serve(lane: Lane) -> None:
+            await opened
+            await lane.serve()
+
         keeping = [
+            opened,
             start("records", self._committer.run),
             start("leases", lambda: _every(self._options.lease / 3, self._renew)),
             start("limits and progress", lambda: _every(SWEEP, self._sweep)),
@@ -155,8 +164,7 @@ class Worker:
             start("wake-up", self._wake_up.run),
             start("watchdog", Watchdog(patience=min(5.0, self._lease / 3)).run),
         ]
-        await self._claimer.open()
-        lanes = [start(f"lane {lane.queue}", lane.serve) for lane in self._lanes]
+        lanes = [start(f"lane {lane.queue}", partial(serve, lane)) for lane in self._lanes]
         schedules = [] if self._options.burst else [start("schedules", self._scheduler.run)]
         try:
             await self._stopping.wait()

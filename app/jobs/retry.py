@@ -27,7 +27,7 @@ class RetryPolicy:
             return None
         if wish is not None:
             return _within(wish)
-        return _jittered(self.first, self.factor, tries, self.cap, random)
+        return jittered(self.first, self.factor, tries, self.cap, random)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,11 @@ class PutOffPolicy:
             return None
         if wish is not None:
             return _within(wish)
-        return _jittered(self.first, self.factor, times, self.cap, random)
+        return jittered(self.first, self.factor, times, self.cap, random)
 
 
-def _jittered(first: timedelta, factor: float, n: int, cap: timedelta, random: Random) -> timedelta:
+def jittered(first: timedelta, factor: float, n: int, cap: timedelta, random: Random) -> timedelta:
+    """The n-th wait in a row: half to full of `min(cap, first * factor ** (n - 1))`."""
     # Whoever waits long enough to reach the cap would otherwise overflow the float.
     grown = cap if n > 20 else first * factor ** (n - 1)
     return min(cap, grown) * random.uniform(0.5, 1)

@@ -22,14 +22,15 @@ def run_instead(open_worker: OpenWorker) -> Callable[[dict[Any, Any]], Awaitable
 
     async def on_startup(_ctx: dict[Any, Any]) -> None:
         async with open_worker(_burst_wanted()) as worker:
-            await _run_until_cancelled(worker)
+            await run_until_cancelled(worker)
         # Returning would start arq's own loop; this is how its main task ends well.
         raise asyncio.CancelledError
 
     return on_startup
 
 
-async def _run_until_cancelled(worker: Worker) -> None:
+async def run_until_cancelled(worker: Worker) -> None:
+    """Runs it to its end. The first cancellation lets it drain; a second one makes it hand back what it runs."""
     running = asyncio.create_task(worker.run(), name="worker")
     try:
         await asyncio.shield(running)

@@ -59,7 +59,8 @@ class WorkerOptions:
 
     `slots` says how many jobs of each queue run at once; `lease` how long a job stays with a worker that falls silent;
     `grace` how long running jobs may go on after `stop()` before they are handed back. After `most_jobs`, or beyond
-    `most_memory` bytes, the worker stops by itself; None is without end.
+    `most_memory` bytes, the worker stops by itself, or calls `on_worn_out` once and goes on where that is given; None
+    is without end. `on_ready` is called when it is registered and serves.
     """
 
     slots: Mapping[Queue, int]
@@ -69,6 +70,8 @@ class WorkerOptions:
     result_ttl: timedelta = timedelta(hours=1)
     most_jobs: int | None = None
     most_memory: int | None = None
+    on_worn_out: Callable[[], None] | None = None
+    on_ready: Callable[[], None] | None = None
     burst: bool = False
 
 
@@ -108,6 +111,7 @@ class Worker:
         self._keeper = Keeper(self._store, self._line, options.slots)
         self._registry = Registry(pool, options.health_key)
         self._stopping = asyncio.Event()
+        self._is_worn_out = False
         self._started_ms = wall_clock_ms()
         self._done = 0
         self._failed = 0
@@ -158,7 +162,7 @@ class Worker:
             start("records", self._committer.run),
             start("leases", lambda: _every(self._options.lease / 3, self._renew)),
             start("limits and progress", lambda: _every(SWEEP, self._sweep)),
-            start("registry", lambda: _every(Registry.INTERVAL, self._report)),
+            start("registry", lambda: self._keep_registered(opened)),
             start("aborts", self._aborts.serve),
             start("payloads", lambda: _every(Keeper.INTERVAL, self._keeper.keep)),
             start("wake-up", self._wake_up.run),
@@ -235,9 +239,15 @@ class Worker:
         elif op == "fail":
             self._failed += 1
         most = self._options.most_jobs
-        if most is not None and self._done + self._failed >= most and not self._stopping.is_set():
-            log.info("worker.recycling", worker=self.id, jobs=self._done + self._failed)
-            self.stop()
+        if most is not None and self._done + self._failed >= most:
+            self._wear_out(jobs=self._done + self._failed)
+
+    def _wear_out(self, **measured: int) -> None:
+        if self._is_worn_out or self._stopping.is_set():
+            return
+        self._is_worn_out = True
+        log.info("worker.recycling", worker=self.id, **measured)
+        (self._options.on_worn_out or self.stop)()
 
     def _count_of_events(self) -> int:
         """Grows with each start, end and record of a job: any of them may have put another on any queue."""
@@ -276,6 +286,13 @@ class Worker:
         if news:
             await self._line.call(lambda: self._store.publish_progress(news))
 
+    async def _keep_registered(self, opened: asyncio.Task[None]) -> None:
+        await self._report()
+        await opened
+        if self._options.on_ready is not None:
+            self._options.on_ready()
+        await _every(Registry.INTERVAL, self._report)
+
     async def _report(self) -> None:
         memory = _resident_bytes()
         entry = WorkerEntry(
@@ -293,9 +310,8 @@ class Worker:
         )
         await self._line.call(lambda: self._registry.report(entry))
         most = self._options.most_memory
-        if most is not None and memory > most and not self._stopping.is_set():
-            log.info("worker.recycling", worker=self.id, memory_mib=memory >> 20)
-            self.stop()
+        if most is not None and memory > most:
+            self._wear_out(memory_mib=memory >> 20)
 
 
 async def _as_coroutine(loop: Callable[[], Awaitable[None]]) -> None:

@@ -14,6 +14,7 @@ LAYERS = (
     ("app.tasks",),
     ("app.notify",),
     ("app.logs",),
+    ("app.supervisor",),
     ("app.providers", "app.db", "app.jobs"),
     ("app.settings", "app.errors"),
 )

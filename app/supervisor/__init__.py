@@ -1,0 +1,1 @@
+"""Keeps a number of child processes at work: starts, watches, replaces and ends them."""

@@ -35,6 +35,42 @@ def migrate(as_json: AsJson = False) -> None:
 
 
 @cli.command()
+def worker(
+    queues: Annotated[str | None, typer.Option(help="Which, separated by commas: all of them by default.")] = None,
+    processes: Annotated[int, typer.Option(min=1, max=64, help="How many processes serve.")] = 1,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=10_000, help="Jobs of each queue at once in each process.")
+    ] = None,
+    burst: Annotated[bool, typer.Option("--burst", help="Empty the queues in this process, and end.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell whether a worker of these queues is alive.")
+    ] = False,
+    line: Annotated[int | None, typer.Option(hidden=True, help="Serve in this process, for a supervisor.")] = None,
+) -> None:
+    """Serve queues with processes that are replaced when they are worn out and restarted when they crash.
+
+    SIGTERM drains them, a second one hands back what they run; SIGHUP replaces one after another.
+    """
+    from app.cli import supervise
+
+    chosen = supervise.chosen_queues(queues)
+    if burst and (processes > 1 or check):
+        raise typer.BadParameter("goes neither with --processes nor with --check", param_hint="--burst")
+    if check:
+        raise typer.Exit(0 if supervise.check(chosen) else 1)
+    if not burst and line is None:
+        raise typer.Exit(supervise.supervise(chosen, processes=processes, concurrency=concurrency))
+
+    # With the tasks and all that they work with, which a supervisor has no need of.
+    from app.cli import serve
+
+    if line is None:
+        serve.empty_queues(chosen, concurrency=concurrency)
+    else:
+        serve.serve_supervised(chosen, concurrency=concurrency, line=line)
+
+
+@cli.command()
 def fakes(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1.")] = 8025) -> None:
     """Serve the fake providers, for development and tests."""
     from app.dev.fakes import serve
@@ -60,14 +96,21 @@ def tasks(
 
 def main() -> None:
     """Runs a command; what can go wrong in the world is a line and not a traceback."""
-    from alembic.util import CommandError
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         cli()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (Refused, NotDone, OSError, SQLAlchemyError, CommandError) as error:
+    except SystemExit:
+        raise
+    except _what_can_go_wrong() as error:
         # SQLAlchemy adds lines of its own to what the server said.
         typer.echo(str(getattr(error, "orig", None) or error), err=True)
         sys.exit(1)
+
+
+def _what_can_go_wrong() -> tuple[type[Exception], ...]:
+    """Asked for when something did: these imports take half a second and tens of megabytes."""
+    from alembic.util import CommandError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return (Refused, NotDone, OSError, SQLAlchemyError, CommandError)

@@ -24,8 +24,8 @@ from app.jobs.wire import ANSWER_WITHIN, Script, Wire
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 
 ENQUEUE = Script("enqueue")
-# What enqueue.lua says of a job.
-ID_TAKEN = 0
+# What enqueue.lua says of a job. The latter may tell of our own first question, whose answer was lost.
+ENQUEUED, ID_TAKEN_BY_THE_SAME = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +146,22 @@ class JobPool(ArqRedis):
             words: list[Any] = []
             for job in jobs[start : start + MOST_JOBS_A_SCRIPT]:
                 words += (job.id, job.payload, job.due, job.queue.key)
-            sent += [how != ID_TAKEN for how in await self._run(words)]
+            sent += await self._send(words)
         return sent
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self._wire.aclose()
         await super().aclose(close_connection_pool)
 
-    async def _run(self, words: Sequence[Any]) -> Any:
+    async def _send(self, words: Sequence[Any]) -> list[bool]:
         try:
-            return await self._wire.run(ENQUEUE, (EVENTS,), "", MOST_EVENTS, *words)
+            reply = await self._wire.run(ENQUEUE, (EVENTS,), "", MOST_EVENTS, *words)
         except RedisConnectionError:
             # The connection may have been dropped while nobody used it. Asking again is safe: the script knows the
             # payload if it has it already.
-            return await self._wire.run(ENQUEUE, (EVENTS,), "", MOST_EVENTS, *words)
+            reply = await self._wire.run(ENQUEUE, (EVENTS,), "", MOST_EVENTS, *words)
+            return [how in {ENQUEUED, ID_TAKEN_BY_THE_SAME} for how in reply]
+        return [how == ENQUEUED for how in reply]
 
     def _handle(self, job: NewJob) -> Job:
         return Job(job.id, redis=self, _queue_name=job.queue.key, _deserializer=deserialize)

@@ -166,6 +166,13 @@ async def test_an_id_is_taken_while_redis_knows_it(pool: JobPool, diary: Diary) 
     assert diary.entries == ["first"]
 
 
+async def test_two_enqueuers_of_the_very_same_job_do_not_both_get_it(pool: JobPool) -> None:
+    job = pool.new_job("note", ("milk",), {}, job_id="mine")
+
+    assert await pool.send([job]) == [True]
+    assert await pool.send([job]) == [False]
+
+
 async def test_a_deferred_job_waits(pool: JobPool, diary: Diary) -> None:
     job = await note.using(defer_by=timedelta(hours=1)).enqueue(pool, "later")
     assert job is not None

@@ -9,11 +9,10 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import asyncpg
 
+from app.dev.embedded import EmbeddedServer
 from app.dev.processes import Child, end_leftovers
 from app.dev.programs import ServerNotInstalled, first_that_runs, in_wheel
 from app.dev.state import kept_port, kept_secret
@@ -26,7 +25,7 @@ DATABASE = "indostar"
 _FAST = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """A server on a loopback port with the database `indostar`, its data kept below `folder`.
 
     `folder` must be used by one process at a time. `durable=False` risks the data for speed. `way` is how it is run
@@ -47,8 +46,6 @@ class EmbeddedPostgres:
         self._programs = programs
         self._password = ""
         self.data: Path
-        self.port: int
-        self.child: Child
 
     @property
     def url(self) -> str:
@@ -56,10 +53,6 @@ class EmbeddedPostgres:
 
     def url_of(self, database: str) -> str:
         return f"postgresql://{ROLE}:{self._password}@127.0.0.1:{self.port}/{database}"
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
 
     async def start(self) -> None:
         """Start it, the first time with a new, empty database.
@@ -104,18 +97,6 @@ class EmbeddedPostgres:
             grace=timedelta(seconds=30),
         )
         await self.child.start(self._has_database)
-
-    async def stop(self) -> None:
-        await self.child.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def _create_data(self, initdb: Path, way: Way) -> None:
         """Make the data folder under another name first: one that exists is complete."""

@@ -7,17 +7,16 @@ import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import redis.asyncio
 
+from app.dev.embedded import EmbeddedServer
 from app.dev.processes import Child, end_leftovers
 from app.dev.programs import ServerNotInstalled, first_that_runs, in_wheel
 from app.dev.state import kept_port
 
 
-class EmbeddedValkey:
+class EmbeddedValkey(EmbeddedServer):
     """A server on a loopback port, its append-only file kept below `folder`.
 
     `folder` must be used by one process at a time. `durable=False` keeps nothing.
@@ -26,16 +25,10 @@ class EmbeddedValkey:
     def __init__(self, folder: Path, *, durable: bool = True) -> None:
         self._folder = folder.resolve()
         self._append_only = "yes" if durable else "no"
-        self.port: int
-        self.child: Child
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
 
     async def start(self) -> None:
         """Start it. Raises ServerNotInstalled, ChildDied or ChildNotReady."""
@@ -63,18 +56,6 @@ class EmbeddedValkey:
             death_signal=signal.SIGTERM,
         )
         await self.child.start(self._answers)
-
-    async def stop(self) -> None:
-        await self.child.stop()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.stop()
 
     async def _answers(self) -> bool:
         try:

@@ -28,8 +28,9 @@ class Payload:
     is_plain: bool = False
 
     def to_bytes(self) -> bytes:
+        # The version stands first: by it claim.lua tells our payloads from those of a stock pool.
         data: dict[str, Any] = {
-            "t": self.first_try, "f": self.task, "a": self.args, "k": self.kwargs, "et": self.enqueued_ms
+            "v": 1, "t": self.first_try, "f": self.task, "a": self.args, "k": self.kwargs, "et": self.enqueued_ms
         }  # fmt: skip
         ours = {"queue": self.queue, "expires": self.expires_ms, "root": self.root}
         return serialize(data | {name: value for name, value in ours.items() if value is not None})

@@ -131,6 +131,21 @@ async def test_nothing_of_a_job_that_succeeded_is_left_but_its_result(pool: JobP
     assert 0 < await pool.pttl("arq:result:j1") <= 3_600_000
 
 
+async def test_the_stream_has_each_payload_once(pool: JobPool, redis_url: str, diary: Diary) -> None:
+    stock = await arq.create_pool(
+        RedisSettings.from_dsn(redis_url), job_serializer=serialize, job_deserializer=deserialize
+    )
+    await note.using(job_id="ours").enqueue(pool, "of ours")
+    await stock.enqueue_job("note", "of stock", _job_id="stock")
+    await stock.aclose()
+
+    await run_burst(pool, [diary])
+
+    told = [fields for _, fields in await pool.xrange("indostar:events") if fields[b"kind"] != b"ended"]
+    assert [b"of ours" in entry.get(b"job:ours", b"") for entry in told] == [True, False]
+    assert [b"of stock" in entry.get(b"job:stock", b"") for entry in told] == [False, True]
+
+
 async def test_every_task_has_its_own_queue(pool: JobPool) -> None:
     await pool.enqueue_job("fail_first", _job_id="j1")
 

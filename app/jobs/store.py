@@ -34,6 +34,8 @@ MOST_JOBS_A_SCRIPT = 100
 # Entries of the event stream; each tells of up to a hundred jobs. Whoever reads it trims it long before.
 MOST_EVENTS = 20_000
 
+QUEUE_KEYS = tuple(queue.key for queue in Queue)
+
 CLAIM, TAKE, RELEASE = Script("claim"), Script("take"), Script("release")
 RENEW, FINISH, PROGRESS_SCRIPT = Script("renew"), Script("finish"), Script("progress")
 KEEP = Script("keep")
@@ -124,7 +126,7 @@ class JobStore:
         gap_start, gap_end = ("", "") if gap is None else (gap.start_ms, "" if gap.end_ms is None else gap.end_ms)
         now_ms, next_due, paused, epoch, *rows = await self._claiming.run(
             CLAIM,
-            (queue.key, CLAIMS, LOST, PAUSED, EVENTS, EPOCH, ABORTS),
+            (queue.key, CLAIMS, LOST, PAUSED, EVENTS, EPOCH, ABORTS, PROGRESS),
             *(token, self.lease_ms, limit, self._now, queue.value, MOST_EVENTS, gap_start, gap_end),
         )
         if strange := [rows[at] for at in range(0, len(rows), 7) if not _is_text(rows[at])]:
@@ -142,9 +144,10 @@ class JobStore:
 
     async def take(self, job_id: str, token: str) -> ClaimedJob | None:
         """That job, due or not, under a lease; None where it does not exist or is running."""
-        keys = tuple(queue.key for queue in Queue)
         epoch, *row = await self._recording.run(
-            TAKE, (CLAIMS, LOST, EPOCH, ABORTS, *keys), job_id, token, self.lease_ms, self._now
+            TAKE,
+            (CLAIMS, LOST, EPOCH, ABORTS, EVENTS, PROGRESS, *QUEUE_KEYS),
+            *(job_id, token, self.lease_ms, self._now, MOST_EVENTS, *Queue),
         )
         if not row:
             return None
@@ -155,7 +158,7 @@ class JobStore:
 
     async def release(self, queue: Queue, token: str) -> int:
         """Gives back the jobs of a claim whose answer was lost; returns how many there were."""
-        return int(await self._recording.run(RELEASE, (queue.key, CLAIMS), token, self._now))
+        return int(await self._recording.run(RELEASE, (queue.key, CLAIMS, EVENTS), token, self._now, MOST_EVENTS))
 
     async def aborts(self) -> list[tuple[str, int]]:
         """The jobs that are to be aborted, and when (ms) that was asked."""
@@ -224,7 +227,7 @@ class JobStore:
             words += (finish.op, job.id, job.token, job.queue.key, finish.other_queue)
             words += (finish.number, finish.text, finish.tries)
             words.append(job.payload or b"" if with_payload else b"")
-        keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS)
+        keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS, *QUEUE_KEYS)
         reply = await self._recording.run(FINISH, keys, self._now, MOST_EVENTS, *words)
         return [Held(how) for how in reply]
 

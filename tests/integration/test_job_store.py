@@ -51,8 +51,8 @@ async def claim_one(store: JobStore, token: str = "t") -> ClaimedJob:
     return job
 
 
-def done(job: ClaimedJob) -> Finish:
-    return Finish("done", job, 60_000, b'{"s":true}')
+def done(job: ClaimedJob, result: bytes = b'{"s":true}') -> Finish:
+    return Finish("done", job, 60_000, result)
 
 
 def again(job: ClaimedJob, wait: int = 0) -> Finish:
@@ -90,8 +90,9 @@ async def test_a_lease_that_ran_out_is_another_workers_and_counts_as_a_loss(cloc
     assert await clock.a.renew([lost]) == [Held.BY_ANOTHER]
     assert await clock.a.finish([done(lost)]) == [Held.BY_ANOTHER]
     assert await clock.a.finish([again(lost)]) == [Held.BY_ANOTHER]
-    assert await clock.b.finish([done(taken)]) == [Held.BY_US]
+    assert await clock.b.finish([done(taken, b"theirs")]) == [Held.BY_US]
     assert await clock.a.finish([done(lost)]) == [Held.BY_ANOTHER]
+    assert await clock.pool.get("arq:result:j") == b"theirs"
 
 
 async def test_a_renewed_lease_is_not_taken_away(clock: Clock) -> None:
@@ -192,6 +193,90 @@ async def test_after_a_flushall_a_job_that_another_holds_is_not_recorded_twice(c
     assert await clock.b.finish([done(after)]) == [Held.BY_US]
 
 
+async def test_an_end_whose_answer_was_lost_is_recorded_and_told_once(clock: Clock) -> None:
+    await clock.put("done", "again")
+    jobs = {job.id: job for job in (await clock.a.claim(QUEUE, "t1", 10)).jobs}
+    ends = [done(jobs["done"]), again(jobs["again"], wait=5000)]
+
+    assert await clock.a.finish(ends) == [Held.BY_US, Held.BY_US]
+    clock.set(100)
+    assert await clock.a.finish(ends) == [Held.BY_US, Held.BY_US]
+
+    assert await clock.pool.zscore(QUEUE.key, "again") == START + 5000
+    assert [fields[b"kind"] for _, fields in await clock.pool.xrange("indostar:events")] == [b"started", b"ended"]
+
+
+async def test_after_a_flushall_what_has_ended_meanwhile_does_not_come_back(clock: Clock) -> None:
+    await clock.put("j")
+    job = await claim_one(clock.a, "t1")
+    await clock.pool.flushall()
+    # Its worker is stopped, hands it back, hears no answer and asks again; another one was quick.
+    assert await clock.a.finish([again(job)]) == [Held.BY_US]
+    assert await clock.b.finish([done(await claim_one(clock.b, "t2"))]) == [Held.BY_US]
+
+    await clock.a.finish([again(job)])
+
+    assert (await clock.b.claim(QUEUE, "t3", 10)).jobs == []
+
+
+async def test_an_end_counts_for_the_same_job_enqueued_anew_after_a_flushall(clock: Clock) -> None:
+    await clock.put("j")
+    job = await claim_one(clock.a, "t1")
+    await clock.pool.flushall()
+    await clock.put("j")
+
+    assert await clock.a.finish([again(job)]) == [Held.BY_ANOTHER]
+    assert await clock.a.finish([done(job)]) == [Held.BY_US]
+
+    assert (await clock.b.claim(QUEUE, "t2", 10)).jobs == []
+    assert not await clock.pool.exists("arq:job:j")
+
+
+async def test_what_failed_after_a_flushall_keeps_its_payload(clock: Clock) -> None:
+    await clock.put("j")
+    job = await claim_one(clock.a)
+    await clock.pool.flushall()
+
+    assert await clock.a.finish([Finish("fail", job, 60_000, b'{"s":false}')]) == [Held.BY_US]
+
+    assert await clock.pool.get("arq:job:j") == PAYLOAD
+
+
+async def test_stock_abort_does_not_take_a_running_job_from_its_holder(clock: Clock) -> None:
+    await clock.put("claimed", "taken")
+    jobs = (await clock.a.claim(QUEUE, "t1", 10)).jobs
+    await clock.pool.zadd(QUEUE.key, {"claimed": 1, "taken": 1})
+    await clock.pool.zadd("arq:abort", {"claimed": START})
+
+    assert await clock.b.take("taken", "t2") is None
+    assert (await clock.b.claim(QUEUE, "t3", 10)).jobs == []
+
+    assert await clock.a.finish([done(job) for job in jobs]) == [Held.BY_US, Held.BY_US]
+
+
+async def test_stock_abort_of_a_job_whose_holder_died_is_done_after_its_lease(clock: Clock) -> None:
+    await clock.put("j")
+    await claim_one(clock.a, "t1")
+    await clock.pool.zadd(QUEUE.key, {"j": 1})
+    assert await clock.b.take("j", "t2") is None
+
+    clock.set(LEASE + 1)
+    job = await clock.b.take("j", "t3")
+
+    assert job is not None
+    assert job.lost == 1
+
+
+async def test_a_gap_that_no_lease_can_have_run_out_in_saves_nobody(clock: Clock) -> None:
+    await clock.put("j")
+    await claim_one(clock.a, "t1")
+    clock.set(LEASE + 1)
+
+    [job] = (await clock.b.claim(QUEUE, "t2", 10, Gap(START + LEASE - 10, None))).jobs
+
+    assert job.lost == 1
+
+
 async def test_a_paused_queue_gives_nothing(clock: Clock) -> None:
     await clock.put("j")
     await pause(clock.pool, QUEUE)
@@ -256,6 +341,8 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_at_once(clock: Clock)
     [job] = (await claimer.claim(QUEUE, 10)).jobs
 
     assert (job.id, job.lost) == ("j", 0)
+    kinds = [fields[b"kind"] for _, fields in await clock.pool.xrange("indostar:events")]
+    assert kinds == [b"started", b"released", b"started"]
     await store.aclose()
 
 

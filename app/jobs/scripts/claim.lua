@@ -6,10 +6,10 @@
 -- own queue (see finish.lua). The token in `claims` outlives the lease, so that a finish which comes late but before
 -- any other claim still counts; `arq:in-progress:{id}` does not, so that arq's Job.status() tells the truth.
 --
--- KEYS: queue, claims, lost, paused, events, epoch, aborts.
+-- KEYS: queue, claims, lost, paused, events, epoch, aborts, progress.
 -- ARGV: token, lease (ms), limit (at most 100: Lua does not roll back), now (ms; '' = the server's), queue's name,
--- most events kept, and from when to when (ms) Redis could not be reached: leases that ran out in that time get
--- another lease's length, for their holders may live.
+-- most events kept, and from when to when (ms; '' = now) Redis could not be reached: leases that ran out in that time
+-- get another lease's length, for their holders may live.
 -- Returns now, the next due time (ms; false where there is none, or may be more that is due), 1 where the queue is paused, the epoch, and for each job: id, due
 -- score, payload, tries, memory, lost, and when (ms) it was asked to be aborted, or false. The token is kept with the
 -- epoch before it.
@@ -24,18 +24,23 @@ end
 local lease = tonumber(ARGV[2])
 local lease_end = string.format('%d.5', now + lease)
 local gap_start, gap_end = tonumber(ARGV[7]), tonumber(ARGV[8])
-if gap_start then
-  local silent = redis.call('ZRANGEBYSCORE', KEYS[1], gap_start, math.min(gap_end or now, now), 'WITHSCORES')
+gap_end = math.min(gap_end or now, now)
+-- Whoever lives has renewed within the last third of its lease: a shorter gap does it no harm.
+if gap_start and gap_end - gap_start >= lease / 3 then
+  local silent = redis.call('ZRANGEBYSCORE', KEYS[1], gap_start, gap_end, 'WITHSCORES')
   for i = 1, #silent, 2 do
     if string.find(silent[i + 1], '.5', 1, true) then
       redis.call('ZADD', KEYS[1], lease_end, silent[i])
     end
   end
 end
--- Stock Job.abort() gives a deferred job the score 1 a moment before it says that the job is to be aborted.
+-- Stock Job.abort() gives a job whose score lies ahead the score 1, a moment before it says that the job is to be
+-- aborted. Where that job is running its lease is put back: its holder will end it.
 local hurried = redis.call('ZRANGEBYSCORE', KEYS[1], 1, 1)
 for _, id in ipairs(hurried) do
-  if not redis.call('ZSCORE', KEYS[7], id) then
+  if redis.call('HEXISTS', KEYS[2], id) == 1 then
+    redis.call('ZADD', KEYS[1], lease_end, id)
+  elseif not redis.call('ZSCORE', KEYS[7], id) then
     redis.call('ZADD', KEYS[1], string.format('%d', now + 250), id)
   end
 end
@@ -52,7 +57,7 @@ end
 redis.call('SET', KEYS[6], ARGV[1], 'NX')
 local epoch = redis.call('GET', KEYS[6])
 local token = epoch .. ' ' .. ARGV[1]
-local ids, keys, raised, held, lost = {}, {}, {}, {}, false
+local ids, keys, raised, held, lost = {}, {}, {}, {}, {}
 for i = 1, #due, 2 do
   local id = due[i]
   ids[#ids + 1] = id
@@ -66,7 +71,7 @@ for i = 1, #due, 2 do
   redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease)
   if string.find(due[i + 1], '.5', 1, true) then
     redis.call('HINCRBY', KEYS[3], id, 1)
-    lost = true
+    lost[#lost + 1] = id
   end
 end
 redis.call('ZADD', KEYS[1], unpack(raised))
@@ -74,7 +79,11 @@ redis.call('HSET', KEYS[2], unpack(held))
 local values = redis.call('MGET', unpack(keys))
 -- Most queues never lost a worker: an empty hash is not asked for every job.
 local losses = {}
-if lost or redis.call('HLEN', KEYS[3]) > 0 then
+if #lost > 0 then
+  -- What the lost workers' attempts said of how far they were.
+  redis.call('HDEL', KEYS[8], unpack(lost))
+end
+if #lost > 0 or redis.call('HLEN', KEYS[3]) > 0 then
   losses = redis.call('HMGET', KEYS[3], unpack(ids))
 end
 local aborts = {}

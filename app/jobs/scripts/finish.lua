@@ -1,6 +1,6 @@
 -- Records how attempts ended, each only where its worker still holds the job.
 --
--- KEYS: claims, lost, progress, failed, epoch, events, aborts.
+-- KEYS: claims, lost, progress, failed, epoch, events, aborts, then every queue.
 -- ARGV: now (ms; '' = the server's), most events kept, then nine for each job: op, id, token, queue key, other queue key, number, text, tries, payload
 -- op 'done'  the job ended: number = result's life (ms), text = result. other = where it first arrived, or ''
 --    'fail'  the same, and its result and payload are kept for a re-run
@@ -9,8 +9,8 @@
 --    'move'  to its own queue (other), same due time (number), text = memory. A mark with a negative score stays on
 --            the queue where it arrived, so that the Job that its enqueuer holds still finds it
 -- payload is '' but for a job that Redis forgot while it ran (FLUSHALL) and that is to run again.
--- Returns 1 for each that was recorded, 0 for each that is another's by now or has ended, 2 for one that Redis forgot
--- and that has to be sent again with its payload.
+-- Returns 1 for each that was recorded, now or by a call whose answer was lost; 0 for each that is another's by now
+-- or has ended; 2 for one that Redis forgot and that has to be sent again with its payload.
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
@@ -31,13 +31,25 @@ for n, id in ipairs(ids) do
   local is_over = op == 'done' or op == 'fail'
   local ours = holders[n] == token
   reply[n] = ours and 1 or 0
+  if not ours and redis.call('GET', (is_over and 'arq:result:' or 'indostar:memory:') .. id) == text then
+    reply[n] = 1
   -- A token begins with the epoch of its claim.
-  if not ours and not holders[n] and epoch ~= string.match(token, '^%S+') then
-    -- Nobody else has it. What ended has ended; what is to run again needs its payload.
-    ours = is_over or payload ~= ''
-    reply[n] = ours and 1 or 2
-    if ours and not is_over then
-      redis.call('SET', 'arq:job:' .. id, payload)
+  elseif not ours and not holders[n] and epoch ~= string.match(token, '^%S+') then
+    -- Nobody else has it. An end counts even where the job was enqueued anew; what is to run again does not run
+    -- beside that one. What failed, or runs again, needs its payload.
+    local is_anew = redis.call('EXISTS', 'arq:job:' .. id) == 1
+    local has_ended = redis.call('EXISTS', 'arq:result:' .. id) == 1
+    if not has_ended and not is_anew and op ~= 'done' and payload == '' then
+      reply[n] = 2
+    elseif not has_ended and (is_over or not is_anew) then
+      ours, reply[n] = true, 1
+      if is_anew then
+        for key = 8, #KEYS do
+          redis.call('ZREM', KEYS[key], id)
+        end
+      elseif op ~= 'done' then
+        redis.call('SET', 'arq:job:' .. id, payload)
+      end
     end
   end
   if ours then

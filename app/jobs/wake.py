@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from app.jobs.outage import LONGEST_WAIT, REDIS_DOWN
 from app.jobs.queues import ABORTS, PAUSED
-from app.jobs.wire import patient_connection
+from app.jobs.wire import ANSWER_WITHIN, patient_connection
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -36,25 +36,26 @@ class WakeUp:
     async def run(self) -> None:
         """Listens until cancelled, again after each outage; returns where the server refuses."""
         while True:
-            connection = patient_connection(self._connections)
             try:
-                await self._listen(connection)
+                connection = await patient_connection(self._connections)
+                try:
+                    await self._listen(connection)
+                finally:
+                    self.is_listening = False
+                    await connection.disconnect(nowait=True)
             except ResponseError as refusal:
                 log.warning("wakeup.refused", reason=str(refusal))
                 return
             except REDIS_DOWN:
                 pass
-            finally:
-                self.is_listening = False
-                await connection.disconnect(nowait=True)
             await asyncio.sleep(LONGEST_WAIT)
 
     async def _listen(self, connection: AbstractConnection) -> None:
-        await connection.connect()  # type: ignore[no-untyped-call]
-        client_id = await _ask(connection, "CLIENT", "ID")
-        prefixes = (word for prefix in PREFIXES for word in ("PREFIX", prefix))
-        await _ask(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "BCAST", *prefixes)
-        await _ask(connection, "SUBSCRIBE", CHANNEL)
+        async with asyncio.timeout(ANSWER_WITHIN):
+            client_id = await _ask(connection, "CLIENT", "ID")
+            prefixes = (word for prefix in PREFIXES for word in ("PREFIX", prefix))
+            await _ask(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", str(client_id), "BCAST", *prefixes)
+            await _ask(connection, "SUBSCRIBE", CHANNEL)
         self.is_listening = True
         # What was put there before is not told.
         self._wake(self._events)

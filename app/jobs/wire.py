@@ -63,16 +63,23 @@ class Wire:
             if self._line is None or self._line.is_broken:
                 if self._line is not None:
                     await self._line.aclose()
-                connection = patient_connection(self._connections)
-                await connection.connect()  # type: ignore[no-untyped-call]
-                self._line = _Line(connection)
+                self._line = _Line(await patient_connection(self._connections))
             return self._line
 
 
-def patient_connection(connections: ConnectionPool) -> AbstractConnection:
-    """A connection as the pool makes them, but for one that may wait for ever to be told something."""
+async def patient_connection(connections: ConnectionPool) -> AbstractConnection:
+    """A connection as the pool makes them, but for one that may wait for ever to be told something.
+
+    Raises RedisTimeoutError where somebody listens there and says nothing, as a proxy without a server does.
+    """
     options = connections.connection_kwargs | {"socket_timeout": None}
     connection: AbstractConnection = connections.connection_class(**options)
+    try:
+        async with asyncio.timeout(ANSWER_WITHIN):
+            await connection.connect()  # type: ignore[no-untyped-call]
+    except TimeoutError:
+        await connection.disconnect(nowait=True)
+        raise RedisTimeoutError(f"Redis did not answer within {ANSWER_WITHIN:g} s") from None
     return connection
 
 
@@ -118,7 +125,8 @@ class _Line:
 
     async def _receive(self) -> None:
         loop = asyncio.get_running_loop()
-        async with asyncio.timeout(None) as self._overdue:
+        # Something may have been asked already.
+        async with asyncio.timeout(ANSWER_WITHIN if self._waiting else None) as self._overdue:
             while True:
                 answer: Any
                 try:

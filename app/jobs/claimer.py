@@ -6,7 +6,7 @@ from itertools import count
 
 from app.jobs.outage import REDIS_DOWN, RedisLine
 from app.jobs.queues import Queue
-from app.jobs.store import Claim, Gap, JobStore
+from app.jobs.store import Claim, JobStore
 
 
 class Claimer:
@@ -36,22 +36,33 @@ class Claimer:
 
     async def claim(self, queue: Queue, limit: int) -> Claim:
         """At most `limit` due jobs; waits for Redis where it is away."""
-        asked_at = 0.0
+        loop = asyncio.get_running_loop()
+        asked_at, token = 0.0, ""
 
         async def ask() -> Claim:
-            nonlocal asked_at
-            asked_at = asyncio.get_running_loop().time()
-            token = self.new_token()
+            nonlocal asked_at, token
+            asked_at, token = loop.time(), self.new_token()
             try:
-                return await self._store.claim(queue, token, limit, self._gap(asked_at))
+                return await self._store.claim(queue, token, limit, self._silent_since_ms(asked_at))
             except (*REDIS_DOWN, asyncio.CancelledError):
                 self._unanswered.append((queue, token))
                 raise
 
-        claim = await self._line.call(ask)
-        self._offset_ms = claim.now_ms - asked_at * 1000
-        await self.release_unanswered()
-        return claim
+        while True:
+            claim = await self._line.call(ask)
+            self._offset_ms = claim.now_ms - asked_at * 1000
+            is_late = loop.time() - asked_at >= self._lease
+            if claim.jobs and is_late:
+                # We or Redis stood still meanwhile, and others may have the jobs by now.
+                self._unanswered.append((queue, token))
+            try:
+                await self.release_unanswered()
+            except asyncio.CancelledError:
+                # Nobody will start them.
+                self._unanswered.append((queue, token))
+                raise
+            if not (claim.jobs and is_late):
+                return claim
 
     async def release_unanswered(self) -> None:
         """Gives back what was claimed without our hearing of it, so that it need not wait for its lease."""
@@ -64,14 +75,15 @@ class Claimer:
                 self._unanswered.append((queue, token))
                 raise
 
-    def _gap(self, now: float) -> Gap | None:
-        """The time in which Redis could not be reached, for as long as its victims may not have been heard yet."""
+    def _silent_since_ms(self, now: float) -> int | None:
+        """Since when (ms, the server's clock) holders of leases may not have been heard that live all the same."""
         line = self._line
         if line.lost_at is not None and (line.back_at is None or now - line.back_at < self._lease):
-            return Gap(self._server_ms(line.lost_at), None if line.back_at is None else self._server_ms(line.back_at))
+            return self._server_ms(line.lost_at)
         if self._server_is_new and now - self._opened_at < self._lease:
-            return Gap(0, None if self._offset_ms is None else self._server_ms(self._opened_at))
-        return None
+            return 0
+        # A server that stands still may take this claim up when the leases of all who wait for it have run out.
+        return None if self._offset_ms is None else self._server_ms(now)
 
     def _server_ms(self, at: float) -> int:
         return 0 if self._offset_ms is None else int(at * 1000 + self._offset_ms)

@@ -1,7 +1,7 @@
 """One queue in one worker process: claims its jobs and starts them, as many at once as it has slots."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from app.jobs.claimer import Claimer
 from app.jobs.queues import Queue
@@ -16,8 +16,8 @@ POLL = 0.05
 class Lane:
     """`run` starts a claimed job, given the loop's time at which it was asked for.
 
-    `found_nothing` is called after each claim that found nothing, with the count of what had `happened` before it.
-    `is_woken` says whether the server tells of new jobs.
+    `renew_if_late` is awaited before each claim. `found_nothing` is called after each claim that found nothing, with
+    the count of what had `happened` before it. `is_woken` says whether the server tells of new jobs.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class Lane:
         claimer: Claimer,
         run: Callable[[ClaimedJob, float], "asyncio.Task[None]"],
         *,
+        renew_if_late: Callable[[], Awaitable[None]],
         happened: Callable[[], int],
         found_nothing: Callable[["Lane", int], None],
         is_woken: Callable[[], bool],
@@ -36,6 +37,7 @@ class Lane:
         self.wake = asyncio.Event()
         self._claimer = claimer
         self._run = run
+        self._renew_if_late = renew_if_late
         self._happened = happened
         self._found_nothing = found_nothing
         self._is_woken = is_woken
@@ -62,6 +64,7 @@ class Lane:
                 continue
             # Half of the slots a claim, so that jobs run while the next ones are on their way.
             limit = min(free, max(1, self.slots // 2))
+            await self._renew_if_late()
             self.wake.clear()
             # Before the question: what happens while it is on its way may put jobs where it found none.
             happened = self._happened()

@@ -69,14 +69,6 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """A time in which Redis could not be reached (ms, the server's clock); `end_ms` None while it lasts."""
-
-    start_ms: int
-    end_ms: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Finish:
     """How one attempt ended, in the words of finish.lua."""
 
@@ -117,17 +109,18 @@ class JobStore:
     def _now(self) -> str | int:
         return "" if self.now_ms is None else self.now_ms
 
-    async def claim(self, queue: Queue, token: str, limit: int, gap: Gap | None = None) -> Claim:
+    async def claim(self, queue: Queue, token: str, limit: int, silent_since_ms: int | None = None) -> Claim:
         """At most `limit` due jobs of the queue, oldest due first, each under a fresh lease with this token.
 
-        Leases that ran out in the gap are left to their holders for another lease's length.
+        Leases that ran out since Redis fell silent (ms, the server's clock) are left to their holders for another
+        lease's length.
         """
         limit = min(limit, MOST_JOBS_A_SCRIPT)
-        gap_start, gap_end = ("", "") if gap is None else (gap.start_ms, "" if gap.end_ms is None else gap.end_ms)
+        silent_since = "" if silent_since_ms is None else silent_since_ms
         now_ms, next_due, paused, epoch, *rows = await self._claiming.run(
             CLAIM,
             (queue.key, CLAIMS, LOST, PAUSED, EVENTS, EPOCH, ABORTS, PROGRESS),
-            *(token, self.lease_ms, limit, self._now, queue.value, MOST_EVENTS, gap_start, gap_end),
+            *(token, self.lease_ms, limit, self._now, queue.value, MOST_EVENTS, silent_since),
         )
         if strange := [rows[at] for at in range(0, len(rows), 7) if not _is_text(rows[at])]:
             await self._set_aside(queue, strange)

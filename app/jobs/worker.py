@@ -94,6 +94,7 @@ class Worker:
                 slots,
                 self._claimer,
                 self._start,
+                renew_if_late=self._renew_if_late,
                 happened=self._count_of_events,
                 found_nothing=self._note_dry,
                 # What empties the queues and ends should not wait to be told of more.
@@ -112,6 +113,7 @@ class Worker:
         self._registry = Registry(pool, options.health_key)
         self._stopping = asyncio.Event()
         self._is_worn_out = False
+        self._renewed_at = 0.0
         self._started_ms = wall_clock_ms()
         self._done = 0
         self._failed = 0
@@ -264,16 +266,20 @@ class Worker:
     async def _renew(self) -> None:
         running = list(self._running.values())
         claims = [job.claimed for job in running] + [finish.job for finish in self._committer.pending()]
-        if not claims:
-            return
         asked_at = asyncio.get_running_loop().time()
-        held = await self._line.call(lambda: self._store.renew(claims))
+        held = await self._line.call(lambda: self._store.renew(claims)) if claims else []
+        self._renewed_at = asked_at
         for job, how in zip(running, held, strict=False):
             if how is Held.BY_ANOTHER:
                 log.warning("job.lease_lost", **job.log_fields())
                 job.end(Stop.LEASE_LOST)
             else:
                 job.held_until = asked_at + self._lease
+
+    async def _renew_if_late(self) -> None:
+        """A worker that was stopped or blocked must not take its own running jobs for those of a lost one."""
+        if asyncio.get_running_loop().time() - self._renewed_at > self._lease / 2:
+            await self._renew()
 
     async def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()

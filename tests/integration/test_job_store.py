@@ -1,5 +1,6 @@
 """The scripts against a real server, with the clock as an argument: who holds a job, and what that allows."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,7 +11,7 @@ from app.jobs.control import pause, resume
 from app.jobs.outage import RedisLine
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
-from app.jobs.store import Claim, ClaimedJob, Finish, Gap, Held, JobStore
+from app.jobs.store import Claim, ClaimedJob, Finish, Held, JobStore
 from app.jobs.task import TaskRegistry
 from tests.running import open_pool
 
@@ -140,32 +141,32 @@ async def test_leases_that_ran_out_while_redis_was_away_are_left_to_their_holder
     await clock.put("j")
     living = await claim_one(clock.a, "t1")
     clock.set(10 * LEASE)
-    gap = Gap(START + 500, START + 10 * LEASE)
+    silent_since = START + 500
 
-    assert (await clock.b.claim(QUEUE, "t2", 10, gap)).jobs == []
+    assert (await clock.b.claim(QUEUE, "t2", 10, silent_since)).jobs == []
     assert await clock.a.renew([living]) == [Held.BY_US]
     clock.set(10 * LEASE + LEASE // 2)
-    assert (await clock.b.claim(QUEUE, "t3", 10, gap)).jobs == []
+    assert (await clock.b.claim(QUEUE, "t3", 10, silent_since)).jobs == []
 
 
-async def test_a_holder_that_does_not_come_back_after_the_gap_is_lost_after_one_lease(clock: Clock) -> None:
+async def test_a_holder_that_does_not_come_back_after_the_silence_is_lost_after_one_lease(clock: Clock) -> None:
     await clock.put("j")
     await claim_one(clock.a, "t1")
     clock.set(10 * LEASE)
-    gap = Gap(START + 500, START + 10 * LEASE)
-    assert (await clock.b.claim(QUEUE, "t2", 10, gap)).jobs == []
+    silent_since = START + 500
+    assert (await clock.b.claim(QUEUE, "t2", 10, silent_since)).jobs == []
 
     clock.set(11 * LEASE + 1)
-    [job] = (await clock.b.claim(QUEUE, "t3", 10, gap)).jobs
+    [job] = (await clock.b.claim(QUEUE, "t3", 10)).jobs
 
     assert job.lost == 1
 
 
-async def test_a_job_that_waited_through_the_gap_is_not_held_up(clock: Clock) -> None:
+async def test_a_job_that_waited_through_the_silence_is_not_held_up(clock: Clock) -> None:
     await clock.put("j", due=600)
     clock.set(10 * LEASE)
 
-    claim = await clock.b.claim(QUEUE, "t", 10, Gap(START + 500, None))
+    claim = await clock.b.claim(QUEUE, "t", 10, START + 500)
 
     assert [job.id for job in claim.jobs] == ["j"]
 
@@ -267,12 +268,12 @@ async def test_stock_abort_of_a_job_whose_holder_died_is_done_after_its_lease(cl
     assert job.lost == 1
 
 
-async def test_a_gap_that_no_lease_can_have_run_out_in_saves_nobody(clock: Clock) -> None:
+async def test_a_silence_too_short_for_a_lease_to_run_out_in_saves_nobody(clock: Clock) -> None:
     await clock.put("j")
     await claim_one(clock.a, "t1")
     clock.set(LEASE + 1)
 
-    [job] = (await clock.b.claim(QUEUE, "t2", 10, Gap(START + LEASE - 10, None))).jobs
+    [job] = (await clock.b.claim(QUEUE, "t2", 10, START + LEASE - 10)).jobs
 
     assert job.lost == 1
 
@@ -324,8 +325,8 @@ class DeafStore(JobStore):
 
     deaf = True
 
-    async def claim(self, queue: Queue, token: str, limit: int, gap: Gap | None = None) -> Claim:
-        claim = await super().claim(queue, token, limit, gap)
+    async def claim(self, queue: Queue, token: str, limit: int, silent_since_ms: int | None = None) -> Claim:
+        claim = await super().claim(queue, token, limit, silent_since_ms)
         if self.deaf:
             self.deaf = False
             raise RedisConnectionError("the answer was lost")
@@ -343,6 +344,48 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_at_once(clock: Clock)
     assert (job.id, job.lost) == ("j", 0)
     kinds = [fields[b"kind"] for _, fields in await clock.pool.xrange("indostar:events")]
     assert kinds == [b"started", b"released", b"started"]
+    await store.aclose()
+
+
+class FrozenStore(JobStore):
+    """Its first claim is answered late."""
+
+    def __init__(self, pool: JobPool, answers_after: float) -> None:
+        super().__init__(pool.connection_pool, LEASE)
+        self.answers_after = answers_after
+        self.silences: list[int | None] = []
+
+    async def claim(self, queue: Queue, token: str, limit: int, silent_since_ms: int | None = None) -> Claim:
+        self.silences.append(silent_since_ms)
+        claim = await super().claim(queue, token, limit, silent_since_ms)
+        await asyncio.sleep(self.answers_after)
+        self.answers_after = 0
+        return claim
+
+
+async def test_a_claim_that_was_answered_too_late_is_given_back_and_made_again(clock: Clock) -> None:
+    store = FrozenStore(clock.pool, answers_after=0.05)
+    claimer = Claimer(store, RedisLine(), "me", lease=0.04)
+    await clock.put("j")
+
+    [job] = (await claimer.claim(QUEUE, 10)).jobs
+
+    assert (job.lost, job.token.endswith("me:2")) == (0, True)
+    await store.aclose()
+
+
+async def test_a_claim_says_when_it_was_asked_for(clock: Clock) -> None:
+    store = FrozenStore(clock.pool, answers_after=0)
+    claimer = Claimer(store, RedisLine(), "me", LEASE / 1000)
+    before = (await claimer.claim(QUEUE, 10)).now_ms
+
+    after = (await claimer.claim(QUEUE, 10)).now_ms
+
+    first, second = store.silences
+    assert first is None
+    assert second is not None
+    # Both clocks are read a little after the question.
+    assert before <= second <= after + 1000
     await store.aclose()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any
@@ -85,6 +86,13 @@ async def return_what_json_can_not_hold(ctx: Context) -> list[Any]:
     endless: list[Any] = []
     endless.append(endless)
     return endless
+
+
+@tasks.task(queue=Queue.DEFAULT)
+async def block(ctx: Context, seconds: float) -> None:
+    """Blocks the event loop."""
+    time.sleep(seconds)  # noqa: ASYNC251 -- as careless tasks do
+    ctx[Stage].seen.append("blocked")
 
 
 @pytest.fixture
@@ -338,6 +346,24 @@ async def test_what_blocks_the_event_loop_is_named_while_it_does() -> None:
 
     assert (lines[0]["event"], lines[0]["by"]) == ("loop.blocked", "job j1")
     assert "in block" in lines[0]["stack"]
+
+
+async def test_a_worker_that_was_blocked_does_not_take_its_own_jobs_for_lost_ones(pool: JobPool, stage: Stage) -> None:
+    lease = timedelta(milliseconds=300)
+    for number in range(5):
+        await wait.enqueue(pool, f"job {number}")
+    async with running_worker(pool, [stage], lease=lease):
+        await until(lambda: len(stage.seen) == 5, within=5)
+        await block.enqueue(pool, 2 * lease.total_seconds())
+        await until(lambda: "blocked" in stage.seen, within=5)
+        # By now the next claims have found what there was.
+        await step.enqueue(pool)
+        await until(lambda: "step" in stage.seen, within=5)
+        stage.may_end.set()
+
+    assert sorted(stage.seen) == ["blocked", *(f"job {number}" for number in range(5)), "step"]
+    started = [fields for _, fields in await pool.xrange("indostar:events") if fields[b"kind"] == b"started"]
+    assert not [value for fields in started for value in fields.values() if value.endswith(b".5")]
 
 
 async def test_many_jobs_at_once_are_all_checked_before_the_first_is_queued(pool: JobPool, stage: Stage) -> None:

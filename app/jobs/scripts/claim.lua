@@ -8,8 +8,8 @@
 --
 -- KEYS: queue, claims, lost, paused, events, epoch, aborts, progress.
 -- ARGV: token, lease (ms), limit (at most 100: Lua does not roll back), now (ms; '' = the server's), queue's name,
--- most events kept, and from when to when (ms; '' = now) Redis could not be reached: leases that ran out in that time
--- get another lease's length, for their holders may live.
+-- most events kept, and since when (ms; '' = never) Redis may not have heard the holders of leases: those that ran out
+-- since then get another lease's length, for their holders may live.
 -- Returns now, the next due time (ms; false where there is none, or may be more that is due), 1 where the queue is paused, the epoch, and for each job: id, due
 -- score, payload, tries, memory, lost, and when (ms) it was asked to be aborted, or false. The token is kept with the
 -- epoch before it.
@@ -23,11 +23,10 @@ if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 1 then
 end
 local lease = tonumber(ARGV[2])
 local lease_end = string.format('%d.5', now + lease)
-local gap_start, gap_end = tonumber(ARGV[7]), tonumber(ARGV[8])
-gap_end = math.min(gap_end or now, now)
--- Whoever lives has renewed within the last third of its lease: a shorter gap does it no harm.
-if gap_start and gap_end - gap_start >= lease / 3 then
-  local silent = redis.call('ZRANGEBYSCORE', KEYS[1], gap_start, gap_end, 'WITHSCORES')
+local silent_since = tonumber(ARGV[7])
+-- Whoever lives has renewed within the last third of its lease: a shorter silence does it no harm.
+if silent_since and now - silent_since >= lease / 3 then
+  local silent = redis.call('ZRANGEBYSCORE', KEYS[1], silent_since, now, 'WITHSCORES')
   for i = 1, #silent, 2 do
     if string.find(silent[i + 1], '.5', 1, true) then
       redis.call('ZADD', KEYS[1], lease_end, silent[i])

@@ -17,6 +17,7 @@ from tests.folders import open_folder
 
 # How long one example takes says nothing on a machine that does other things as well.
 hypothesis.settings.register_profile("indostar", deadline=None)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile("indostar")
 
 TEMPLATE = "indostar_template"

@@ -53,6 +53,9 @@ class Aborts:
         """Ends it where it runs here or nowhere; its end removes the request. One that hits nothing is stale."""
         here = self._running().get(job_id)
         if here is not None:
+            if not here.has_begun:
+                # It is not known yet whether this job is meant; the next look will tell.
+                return
             if here.enqueued_ms <= asked_ms:
                 here.end(Stop.ABORTED)
             else:

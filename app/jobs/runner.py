@@ -54,14 +54,14 @@ class JobRunner:
         current_job.set(running)
         attempt = _JobAttempt(self, running.claimed)
         try:
-            if running.stop is not None:
-                return attempt.cancelled(running.stop, asyncio.CancelledError())
             return await attempt.execute(running)
         except SoftTimeLimitExceeded as error:
             return attempt.failed(error)
         except asyncio.CancelledError as cancelled:
             return attempt.cancelled(running.stop, cancelled)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 -- whatever a task raises is how its attempt ended
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 -- whatever a task raises is how its attempt ended
             return attempt.again_or_failed(error)
 
 
@@ -94,6 +94,9 @@ class _JobAttempt:
         self._recall()
         self.tries = max(job.tries, (payload.first_try or 1) - 1)
         running.task_name, running.job_try, running.enqueued_ms = payload.task, self.job_try, payload.enqueued_ms
+        if running.stop is not None:
+            # It was ended before it began.
+            raise asyncio.CancelledError
         if job.abort_ms is not None and payload.enqueued_ms <= job.abort_ms:
             return self._aborted()
         if not job.was_due:
@@ -224,9 +227,10 @@ class _JobAttempt:
         }
         try:
             text = self._serialized(data, result)
-        except ValueError as error:
-            log.warning("job.result_not_kept", reason=str(error), **self._fields())
-            text = serialize({**data, "r": f"<a result that could not be kept: {error}>"})
+        except Exception as error:  # noqa: BLE001 -- what a result raises when it is written must not undo a success
+            reason = ErrorRecord.of(error).message
+            log.warning("job.result_not_kept", reason=reason, **self._fields())
+            text = serialize({**data, "r": f"<a result that could not be kept: {reason}>"})
         life_ms = int(self.runner.result_ttl.total_seconds() * 1000)
         return Finish(op, self.job, life_ms, text, other_queue=self.memory.arrival or "")
 
@@ -255,5 +259,5 @@ class _JobAttempt:
             fields["error"] = type(error).__name__
             # Only our own sentences are known to be free of addresses and numbers.
             if isinstance(error, (Refused, NotDone, OutcomeUnknown)):
-                fields["reason"] = str(error)
+                fields["reason"] = ErrorRecord.of(error).message
         getattr(log, level)(event, **self._fields(), **fields)

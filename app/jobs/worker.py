@@ -224,11 +224,13 @@ class Worker:
 
     async def _run(self, running: RunningJob) -> None:
         running.has_begun = True
-        finish = await self._runner.run(running)
-        self._happened += 1
-        # The same id may have been claimed again since, by this very worker.
-        if self._running.get(running.claimed.id) is running:
-            del self._running[running.claimed.id]
+        try:
+            finish = await self._runner.run(running)
+        finally:
+            self._happened += 1
+            # The same id may have been claimed again since, by this very worker.
+            if self._running.get(running.claimed.id) is running:
+                del self._running[running.claimed.id]
         # Task, coroutine and job refer to each other: cut here, they need no garbage collector.
         running.asyncio_task = running.interruptible = None
         if finish is not None:

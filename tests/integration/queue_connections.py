@@ -20,7 +20,8 @@ class QueueConnections:
     """A pool of ours, a store and a stock pool, and the loop that they live in. `do` runs a coroutine there."""
 
     def __init__(self, url: str) -> None:
-        self._runner = asyncio.Runner()
+        # With a factory it leaves the loop of the other tests alone.
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self.do(self._open(url))
 
     async def _open(self, url: str) -> None:

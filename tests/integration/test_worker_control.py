@@ -13,6 +13,7 @@ import structlog
 from arq.connections import RedisSettings
 from arq.jobs import JobStatus
 
+from app.errors import Refused
 from app.jobs.context import Context
 from app.jobs.control import AbortAnswer, abort, pause, resume
 from app.jobs.lookup import JobRecord, JobState, find_job
@@ -21,8 +22,9 @@ from app.jobs.pool import JobPool
 from app.jobs.progress import Progress
 from app.jobs.queues import Queue
 from app.jobs.registry import workers
+from app.jobs.retry import RetryPolicy
 from app.jobs.serializer import JobFailed, deserialize, serialize
-from app.jobs.task import TaskRegistry
+from app.jobs.task import Task, TaskRegistry
 from app.jobs.watchdog import Watchdog
 from tests.running import make_worker, open_pool, run_burst, running_worker
 from tests.waiting import until
@@ -93,6 +95,34 @@ async def block(ctx: Context, seconds: float) -> None:
     """Blocks the event loop."""
     time.sleep(seconds)  # noqa: ASYNC251 -- as careless tasks do
     ctx[Stage].seen.append("blocked")
+
+
+class Unprintable(Refused):
+    """An error, and a result, that can't say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+@tasks.task(queue=Queue.DEFAULT)
+async def raise_the_unprintable(ctx: Context) -> None:
+    """Raises what can't be logged."""
+    raise Unprintable
+
+
+@tasks.task(queue=Queue.DEFAULT)
+async def return_the_unprintable(ctx: Context) -> Any:
+    """Returns what can't be written."""
+    ctx[Stage].seen.append("ran")
+    return type("Odd", (), {"__repr__": Unprintable.__str__})()
+
+
+@tasks.task(queue=Queue.DEFAULT, retry=RetryPolicy(retries=0))
+async def raise_what_is_no_exception(ctx: Context) -> None:
+    """Raises a group that `except Exception` does not catch."""
+    raise BaseExceptionGroup("group", [GeneratorExit()])
 
 
 @pytest.fixture
@@ -228,6 +258,24 @@ async def test_a_result_that_json_can_not_hold_is_still_a_success(pool: JobPool,
     await run_burst(pool, [stage])
 
     assert "could not be kept" in await job.result(timeout=10)
+    assert stage.seen == ["ran"]
+
+
+@pytest.mark.parametrize("task", [raise_the_unprintable, raise_what_is_no_exception])
+async def test_whatever_a_task_raises_ends_its_job(pool: JobPool, stage: Stage, task: Task[[], None]) -> None:
+    await task.using(job_id="j1").enqueue(pool)
+
+    await run_burst(pool, [stage])
+
+    assert await state(pool, "j1") is JobState.FAILED
+
+
+async def test_a_result_that_can_not_be_written_is_still_a_success(pool: JobPool, stage: Stage) -> None:
+    await return_the_unprintable.using(job_id="j1").enqueue(pool)
+
+    await run_burst(pool, [stage])
+
+    assert await state(pool, "j1") is JobState.SUCCEEDED
     assert stage.seen == ["ran"]
 
 

@@ -272,6 +272,8 @@ class Worker:
         held = await self._line.call(lambda: self._store.renew(claims)) if claims else []
         self._renewed_at = asked_at
         for job, how in zip(running, held, strict=False):
+            if self._running.get(job.claimed.id) is not job:
+                continue  # It ended meanwhile.
             if how is Held.BY_ANOTHER:
                 log.warning("job.lease_lost", **job.log_fields())
                 job.end(Stop.LEASE_LOST)

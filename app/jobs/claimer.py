@@ -82,8 +82,10 @@ class Claimer:
             return self._server_ms(line.lost_at)
         if self._server_is_new and now - self._opened_at < self._lease:
             return 0
-        # A server that stands still may take this claim up when the leases of all who wait for it have run out.
-        return None if self._offset_ms is None else self._server_ms(now)
+        # A server that stands still may take this claim up when the leases of all who wait for it have run out. It has
+        # stood still since the oldest question that it has not answered, of which this claim may be the first.
+        unanswered_since = now if line.unanswered_since is None else line.unanswered_since
+        return None if self._offset_ms is None else self._server_ms(unanswered_since)
 
     def _server_ms(self, at: float) -> int:
         return 0 if self._offset_ms is None else int(at * 1000 + self._offset_ms)

@@ -36,6 +36,13 @@ class RedisLine:
         self.answered_at: float | None = None
         self.lost_at: float | None = None
         self.back_at: float | None = None
+        # When the calls that are under way were asked for, the oldest first.
+        self._asked_at: dict[object, float] = {}
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """Since when the oldest call that is under way waits for its answer."""
+        return next(iter(self._asked_at.values()), None)
 
     @property
     def is_up(self) -> bool:
@@ -47,7 +54,7 @@ class RedisLine:
         wait = FIRST_WAIT
         while True:
             try:
-                answer = await command()
+                answer = await self._ask(command, loop.time())
             except (*REDIS_DOWN, ResponseError) as error:
                 if not is_outage(error):
                     raise
@@ -57,6 +64,14 @@ class RedisLine:
             else:
                 self._note_answer(loop.time())
                 return answer
+
+    async def _ask(self, command: Callable[[], Awaitable[T]], now: float) -> T:
+        call = object()
+        self._asked_at[call] = now
+        try:
+            return await command()
+        finally:
+            del self._asked_at[call]
 
     def _note_failure(self, error: Exception, now: float) -> None:
         if self.is_up:

@@ -39,9 +39,9 @@ class Site:
         self._journal_path = journal
         self._exit_stack = open_until_the_end
 
-    async def start_worker(self) -> Command:
-        """A worker that is ready to claim."""
-        arguments = (self.valkey.url, str(self._journal_path), str(LEASE))
+    async def start_worker(self, *, lease: float = LEASE) -> Command:
+        """A worker that has started; `lease` in seconds."""
+        arguments = (self.valkey.url, str(self._journal_path), str(lease))
         worker = await self._exit_stack.enter_async_context(
             command("python", "-m", "tests.e2e.crash_worker", *arguments, environment={})
         )
@@ -211,14 +211,16 @@ async def test_jobs_that_run_while_redis_is_away_for_several_leases_end_once(own
 
 
 async def test_a_redis_that_stands_still_for_longer_than_a_lease_gives_no_running_job_away(own_site: Site) -> None:
+    # Two thirds of it have to be longer than the second after which an idle worker asks again.
+    lease = 2 * LEASE
     site, jobs = own_site, ids(8)
     for _ in range(3):
-        await site.start_worker()
-    await site.enqueue(jobs, seconds=4 * LEASE)
+        await site.start_worker(lease=lease)
+    await site.enqueue(jobs, seconds=3 * lease)
     await site.has("start", len(jobs))
 
     os.kill(site.valkey.pid, signal.SIGSTOP)
-    await asyncio.sleep(2 * LEASE)
+    await asyncio.sleep(2 * lease)
     os.kill(site.valkey.pid, signal.SIGCONT)
     await site.all_recorded(jobs)
 

@@ -71,10 +71,12 @@ class QueueModel:
     def enqueue(self, job_id: str, queue: Queue, payload: bytes, due: int, *, is_told: bool) -> None:
         self.jobs[job_id] = ModelJob(job_id, queue, payload, due, is_told=is_told)
 
-    def hurry(self, job: ModelJob) -> None:
-        """What stock Job.abort() does first to a job whose score lies ahead."""
-        if job.due is not None and job.due > self.now:
+    def hurry(self, job: ModelJob) -> bool:
+        """What stock Job.abort() does first to a job whose score, in whole milliseconds, lies ahead."""
+        lies_ahead = job.due is not None and int(job.due) > self.now
+        if lies_ahead:
             job.due = 1
+        return lies_ahead
 
     def claim(self, queue: Queue, token: str, limit: int, silent_since: int | None) -> list[ModelJob]:
         """The jobs that a claim is to bring, in their order."""

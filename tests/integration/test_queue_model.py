@@ -222,9 +222,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(job_id=ids)
     def abort_by_stock_arq_that_comes_half_way(self, job_id: str) -> None:
         job = self.model.jobs.get(job_id)
-        if job is not None and job.due is not None and job.due > self.model.now:
+        if job is not None and self.model.hurry(job):
             self.do(self.pool.zadd(job.queue.key, {job_id: 1}))
-            self.model.hurry(job)
 
     @rule(job_id=ids)
     def forget_abort(self, job_id: str) -> None:

@@ -12,6 +12,8 @@ from app.jobs.progress import Progress
 from app.jobs.store import ClaimedJob
 
 NEVER = float("inf")
+# How long a cancelled job may clean up before it is cancelled again (seconds): it may have swallowed the first time.
+CLEAN_UP = 5.0
 
 
 class Stop(Enum):
@@ -38,6 +40,7 @@ class RunningJob:
     soft_limit_at: float = NEVER
     time_limit_at: float = NEVER
     stop: Stop | None = None
+    cancel_again_at: float = NEVER
     has_begun: bool = False
     # What was not published yet.
     progress: Progress | None = None
@@ -46,13 +49,15 @@ class RunningJob:
         """Cancels it, now or as soon as it has begun; the first reason stands."""
         if self.stop is None:
             self.stop = why
+            self.cancel_again_at = asyncio.get_running_loop().time() + CLEAN_UP
             if self.has_begun and self.asyncio_task is not None:
                 self.asyncio_task.cancel()
 
     def check_limits(self, now: float) -> None:
-        if self.stop is not None and self.asyncio_task is not None:
-            # It swallowed its cancellation.
-            self.asyncio_task.cancel()
+        if self.stop is not None:
+            if now >= self.cancel_again_at and self.asyncio_task is not None:
+                self.cancel_again_at = now + CLEAN_UP
+                self.asyncio_task.cancel()
         elif now >= self.time_limit_at:
             self.end(Stop.TIME_LIMIT)
         elif now >= self.soft_limit_at and self.interruptible is not None and self.asyncio_task is not None:

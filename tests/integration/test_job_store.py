@@ -393,6 +393,18 @@ async def test_a_claim_says_since_when_the_server_has_not_answered(clock: Clock)
     await store.aclose()
 
 
+async def test_a_server_clock_that_jumps_ahead_gives_no_running_job_away(clock: Clock) -> None:
+    other = Claimer(clock.b, RedisLine(), "other", LEASE / 1000)
+    await other.claim(QUEUE, 10)
+    await clock.put("j")
+    job = await claim_one(clock.a)
+
+    clock.set(3_600_000)
+
+    assert (await other.claim(QUEUE, 10)).jobs == []
+    assert await clock.a.renew([job]) == [Held.BY_US]
+
+
 async def test_every_change_is_told_in_the_stream(clock: Clock) -> None:
     await clock.put("j")
     job = await claim_one(clock.a)

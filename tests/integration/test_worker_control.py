@@ -26,6 +26,7 @@ from app.jobs.retry import RetryPolicy
 from app.jobs.serializer import JobFailed, deserialize, serialize
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.watchdog import Watchdog
+from app.jobs.worker import SWEEP
 from tests.running import make_worker, open_pool, run_burst, running_worker
 from tests.waiting import until
 
@@ -70,6 +71,16 @@ async def swallow(ctx: Context) -> str:
                 raise
             ctx[Stage].seen.append("swallowed")
     return "ended"
+
+
+@tasks.task(queue=Queue.DEFAULT, soft_time_limit=timedelta(hours=1), time_limit=timedelta(0))
+async def clean_up_slowly(ctx: Context) -> None:
+    """Cleans up for longer than two sweeps over the running jobs take."""
+    try:
+        await ctx[Stage].may_end.wait()
+    finally:
+        await asyncio.sleep(2.5 * SWEEP.total_seconds())
+        ctx[Stage].seen.append("cleaned up")
 
 
 @tasks.task(queue=Queue.DEFAULT)
@@ -279,7 +290,21 @@ async def test_a_result_that_can_not_be_written_is_still_a_success(pool: JobPool
     assert stage.seen == ["ran"]
 
 
-async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(pool: JobPool, stage: Stage) -> None:
+async def test_a_job_that_is_ended_may_clean_up(pool: JobPool, stage: Stage) -> None:
+    job = await clean_up_slowly.enqueue(pool)
+    assert job is not None
+
+    await run_burst(pool, [stage])
+
+    with pytest.raises(JobFailed, match="TimeLimitExceeded"):
+        await job.result(timeout=10)
+    assert stage.seen == ["cleaned up"]
+
+
+async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(
+    pool: JobPool, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.jobs.running.CLEAN_UP", 0)
     job = await swallow.enqueue(pool)
     assert job is not None
 

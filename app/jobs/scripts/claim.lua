@@ -10,9 +10,9 @@
 -- ARGV: token, lease (ms), limit (at most 100: Lua does not roll back), now (ms; '' = the server's), queue's name,
 -- most events kept, and since when (ms; '' = never) Redis may not have heard the holders of leases: those that ran out
 -- since then get another lease's length, for their holders may live.
--- Returns now, the next due time (ms; false where there is none, or may be more that is due), 1 where the queue is paused, the epoch, and for each job: id, due
--- score, payload, tries, memory, lost, and when (ms) it was asked to be aborted, or false. The token is kept with the
--- epoch before it.
+-- Returns now, the next due time (ms; false where there is none, or may be more that is due), 1 where the queue is
+-- paused, the epoch, and for each job: id, due score, payload, tries, memory, lost, and when (ms) it was asked to be
+-- aborted, or false. The token is kept with the epoch before it.
 local now = tonumber(ARGV[4])
 if not now then
   local time = redis.call('TIME')
@@ -26,10 +26,12 @@ local lease_end = string.format('%d.5', now + lease)
 local silent_since = tonumber(ARGV[7])
 -- Whoever lives has renewed within the last third of its lease: a shorter silence does it no harm.
 if silent_since and now - silent_since >= lease / 3 then
-  local silent = redis.call('ZRANGEBYSCORE', KEYS[1], silent_since, now, 'WITHSCORES')
-  for i = 1, #silent, 2 do
-    if string.find(silent[i + 1], '.5', 1, true) then
-      redis.call('ZADD', KEYS[1], lease_end, silent[i])
+  -- By their claims: a range of the queue could hold a million waiting jobs as well.
+  for _, id in ipairs(redis.call('HKEYS', KEYS[2])) do
+    local score = redis.call('ZSCORE', KEYS[1], id)
+    local ended = score and string.find(score, '.5', 1, true) and tonumber(score)
+    if ended and ended >= silent_since and ended <= now then
+      redis.call('ZADD', KEYS[1], lease_end, id)
     end
   end
 end

@@ -13,6 +13,7 @@ import pytest
 from arq.connections import RedisSettings
 from arq.cron import cron
 from arq.jobs import JobStatus
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
@@ -82,7 +83,11 @@ async def overrun(ctx: Context) -> None:
     await asyncio.Event().wait()
 
 
-@tasks.task(queue=Queue.DEFAULT, schedule=partial(cron, second=set(range(60))))
+# Not among the others: it would fire while they are tested.
+scheduled_tasks = TaskRegistry()
+
+
+@scheduled_tasks.task(queue=Queue.DEFAULT, schedule=partial(cron, second=set(range(60))))
 async def tick(ctx: Context) -> None:
     """Runs every second."""
     ctx[Diary].entries.append("tick")
@@ -186,6 +191,23 @@ async def test_two_enqueuers_of_the_very_same_job_do_not_both_get_it(pool: JobPo
 
     assert await pool.send([job]) == [True]
     assert await pool.send([job]) == [False]
+
+
+async def test_a_job_whose_answer_was_lost_is_its_enqueuers_all_the_same(
+    pool: JobPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire = pool._wire
+    run = wire.run
+
+    async def run_and_lose_the_answer(*words: Any) -> Any:
+        await run(*words)
+        monkeypatch.setattr(wire, "run", run)
+        raise RedisConnectionError
+
+    monkeypatch.setattr(wire, "run", run_and_lose_the_answer)
+
+    assert await note.using(job_id="mine").enqueue(pool, "milk") is not None
+    assert await pool.zcard(Queue.DEFAULT.key) == 1
 
 
 async def test_a_deferred_job_waits(pool: JobPool, diary: Diary) -> None:
@@ -403,12 +425,13 @@ async def test_a_pickled_payload_is_never_executed(pool: JobPool, diary: Diary) 
     assert sprung == ["sprung"]
 
 
-async def test_a_schedule_fires_each_slot_once_however_many_workers_run(pool: JobPool, diary: Diary) -> None:
-    async with running_worker(pool, [diary]), running_worker(pool, [diary]):
-        await until(lambda: len(diary.entries) >= 2, within=10)
+async def test_a_schedule_fires_each_slot_once_however_many_workers_run(redis_url: str, diary: Diary) -> None:
+    async with open_pool(redis_url, scheduled_tasks) as pool:
+        async with running_worker(pool, [diary]), running_worker(pool, [diary]):
+            await until(lambda: len(diary.entries) >= 2, within=10)
 
-    slots = [entry async for entry in pool.scan_iter("arq:result:schedule:tick:*")]
-    assert len(slots) == len(diary.entries)
+        slots = [entry async for entry in pool.scan_iter("arq:result:schedule:tick:*")]
+        assert len(slots) == len(diary.entries)
 
 
 async def test_a_job_runs_once_however_many_workers_there_are(pool: JobPool, diary: Diary) -> None:

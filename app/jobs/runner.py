@@ -13,7 +13,6 @@ import structlog
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
 from app.jobs.failures import JobExpired, WorkerLost
-from app.jobs.limits import Interruptible, SoftTimeLimitExceeded, TimeLimitExceeded
 from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_as_json
 from app.jobs.payload import Payload
 from app.jobs.queues import Queue
@@ -22,6 +21,7 @@ from app.jobs.running import RunningJob, Stop, current_job
 from app.jobs.serializer import ErrorRecord, is_plain, serialize, serialize_plain
 from app.jobs.store import ClaimedJob, Finish
 from app.jobs.task import Task, TaskRegistry
+from app.jobs.time_limits import Interruptible, SoftTimeLimitExceeded, TimeLimitExceeded
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -7,9 +7,9 @@ from enum import Enum, auto
 from typing import Any
 
 from app.jobs.failures import LeaseRanOut
-from app.jobs.limits import Interruptible, SoftTimeLimitExceeded
 from app.jobs.progress import Progress
 from app.jobs.store import ClaimedJob
+from app.jobs.time_limits import Interruptible, SoftTimeLimitExceeded
 
 NEVER = float("inf")
 # How long a cancelled job may clean up before it is cancelled again (seconds): it may have swallowed the first time.

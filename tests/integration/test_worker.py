@@ -18,7 +18,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
 from app.jobs.failures import UnknownQueue, UnknownTask, WrongArguments
-from app.jobs.limits import SoftTimeLimitExceeded
 from app.jobs.lookup import JobRecord, JobState, find_job
 from app.jobs.memory import AttemptOutcome
 from app.jobs.pool import JobPool
@@ -26,6 +25,7 @@ from app.jobs.queues import Queue
 from app.jobs.retry import RetryPolicy
 from app.jobs.serializer import JobFailed, deserialize, serialize
 from app.jobs.task import TaskRegistry
+from app.jobs.time_limits import SoftTimeLimitExceeded
 from tests.running import open_pool, run_burst, running_worker
 from tests.waiting import until
 

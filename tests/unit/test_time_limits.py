@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from app.jobs.limits import Interruptible, SoftTimeLimitExceeded
+from app.jobs.time_limits import Interruptible, SoftTimeLimitExceeded
 
 
 async def start(interruptible: Interruptible[str]) -> asyncio.Task[str]:

@@ -29,6 +29,8 @@ class TaskView(BaseModel):
     max_retries: int
     soft_time_limit: float
     time_limit: float
+    max_per_second: float | None
+    max_in_flight: int | None
     schedule: str | None
 
     @classmethod
@@ -42,6 +44,8 @@ class TaskView(BaseModel):
             max_retries=task.retry.retries,
             soft_time_limit=task.soft_time_limit.total_seconds(),
             time_limit=task.time_limit.total_seconds(),
+            max_per_second=task.limit.per_second,
+            max_in_flight=task.limit.in_flight,
             schedule=None if cron is None else cron_expression(cron),
         )
 

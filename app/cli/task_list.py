@@ -32,6 +32,8 @@ def as_json() -> list[dict[str, Any]]:
             "max_retries": task.retry.retries,
             "soft_time_limit": task.soft_time_limit.total_seconds(),
             "time_limit": task.time_limit.total_seconds(),
+            "max_per_second": task.limit.per_second,
+            "max_in_flight": task.limit.in_flight,
             "schedule": None if task.schedule is None else cron_expression(task.schedule),
         }
         for task in TASKS
@@ -51,13 +53,14 @@ def _section(task: Task[Any, Any]) -> list[str]:
         f"at most {task.retry.retries} retries; soft limit {_minutes(task.soft_time_limit.total_seconds())}, "
         f"hard limit {_minutes(task.time_limit.total_seconds())}"
     )
+    shared = f"; {task.limit} in all workers" if task.limit else ""
     schedule = "" if task.schedule is None else f"; schedule `{cron_expression(task.schedule)}`"
     return [
         f"## `{task.name}`",
         "",
         task.summary,
         "",
-        f"Queue `{task.queue}`; {limits}{schedule}.",
+        f"Queue `{task.queue}`; {limits}{shared}{schedule}.",
         "",
         *(f"- {argument}" for argument in _arguments(task)),
         "",

@@ -1,9 +1,12 @@
 """What a task knows about the job it runs as, and what it works with."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
+
+from app.jobs.limits import Limit
 
 T = TypeVar("T")
 
@@ -29,13 +32,19 @@ def _unheard(_done: int, _total: int | None, _message: str | None) -> None:
     """Nobody is told how far a task is that is called as a function."""
 
 
+def _unlimited(_limit: Limit) -> AbstractAsyncContextManager[None]:
+    """Nobody shares a limit with a task that is called as a function."""
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The first argument of every task.
 
     `root_id` is the id of the first job in a line of re-runs: what was sent or done under it is not done again.
     `job_try` counts from 1. `ensure_held()` raises when the worker was stopped for so long that the job may be
-    another's by now: call it right before what must not happen twice.
+    another's by now: call it right before what must not happen twice. `is_fresh` tells that nothing has been done for
+    the job before, or for one that it re-runs.
     """
 
     job_id: str
@@ -47,10 +56,22 @@ class Context:
     resources: Resources
     ensure_held: Callable[[], None] = _held
     note_progress: Callable[[int, int | None, str | None], None] = _unheard
+    admit: Callable[[Limit], AbstractAsyncContextManager[None]] = _unlimited
+    is_fresh: bool = False
 
     def progress(self, done: int, total: int | None = None, message: str | None = None) -> None:
         """Says how far the task is. Costs next to nothing: what was said last is published about once a second."""
         self.note_progress(done, total, message)
+
+    def within(self, limit: Limit) -> AbstractAsyncContextManager[None]:
+        """A block that runs within a limit which all workers share: `async with context.within(limit):`.
+
+        Raises OverLimit where there is no room. Let it pass: the job then waits in line, outside of the worker and at
+        the cost of no try, and is started again when its turn has come; so nothing before the block should matter
+        twice. Blocks may lie within each other, but in the same order everywhere, and never within one of their own
+        limit.
+        """
+        return self.admit(limit)
 
     def __getitem__(self, kind: type[T]) -> T:
         return self.resources[kind]

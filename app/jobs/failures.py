@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from app.errors import Refused, Unavailable
+from app.jobs.limits import Limit
 
 
 class UnknownTask(Refused):
@@ -81,3 +82,14 @@ class LeaseRanOut(Unavailable):
 
     def __str__(self) -> str:
         return "the worker was stopped for longer than its lease on the job"
+
+
+class OverLimit(Unavailable):
+    """All that a limit allows is taken, or others wait for it already. The job waits for its turn, in line."""
+
+    def __init__(self, limit: Limit) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"the limit {self.limit.name} ({self.limit}) is reached"

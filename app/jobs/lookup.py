@@ -15,6 +15,7 @@ from app.jobs.progress import Progress
 from app.jobs.queues import IN_PROGRESS, MEMORY, PAYLOAD, PROGRESS, RESULT, TRIES, Queue, queue_by_key
 from app.jobs.runner import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, JobFailed, deserialize
+from app.jobs.store import WAITING_MARK
 
 
 class JobState(StrEnum):
@@ -120,13 +121,16 @@ def _alive(
         payload = Payload(UNKNOWN_TASK, enqueued_ms=0)
     # A negative score marks where a job arrived that has moved on to its own queue.
     queue, score = max(due.items(), key=lambda item: item[1], default=(Queue.DEFAULT, 0.0))
+    # It waits for a limit: what its score says is not when it will run.
+    is_in_line = score % 1 == float(WAITING_MARK)
     has_failed = any(attempt.outcome is not AttemptOutcome.HANDED_BACK for attempt in memory.attempts)
     if running:
         state = JobState.RUNNING
     elif has_failed:
         state = JobState.RETRYING
     else:
-        state = JobState.SCHEDULED if _time(score) > datetime.now(UTC) else JobState.QUEUED
+        is_later = not is_in_line and _time(score) > datetime.now(UTC)
+        state = JobState.SCHEDULED if is_later else JobState.QUEUED
     errors = [attempt.error for attempt in memory.attempts if attempt.error is not None]
     return JobRecord(
         id=job_id,
@@ -135,7 +139,7 @@ def _alive(
         state=state,
         kwargs=_named(pool, payload.task, payload.args, payload.kwargs),
         enqueued_at=_time(payload.enqueued_ms),
-        run_at=None if running else _time(score),
+        run_at=None if running or is_in_line else _time(score),
         started_at=None,
         finished_at=None,
         tries=tries + running,

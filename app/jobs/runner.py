@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any, Literal
 
@@ -12,14 +13,16 @@ import structlog
 
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
-from app.jobs.failures import JobExpired, WorkerLost
+from app.jobs.failures import JobExpired, OverLimit, WorkerLost
+from app.jobs.limiter import Limiter
+from app.jobs.limits import Limit
 from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_as_json
 from app.jobs.payload import Payload
 from app.jobs.queues import Queue
 from app.jobs.retry import PUT_OFF, PutOffPolicy
 from app.jobs.running import RunningJob, Stop, current_job
 from app.jobs.serializer import ErrorRecord, is_plain, serialize, serialize_plain
-from app.jobs.store import ClaimedJob, Finish
+from app.jobs.store import WAITING_MARK, ClaimedJob, Finish
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import Interruptible, SoftTimeLimitExceeded, TimeLimitExceeded
 
@@ -43,6 +46,7 @@ class JobRunner:
 
     tasks: TaskRegistry
     resources: Resources
+    limiter: Limiter
     worker: str
     result_ttl: timedelta
     put_off: PutOffPolicy = PUT_OFF
@@ -101,7 +105,8 @@ class _JobAttempt:
             return self._aborted()
         if not job.was_due:
             # Taken to be aborted, but it is a later job than the one that was meant.
-            return Finish("keep", job, job.due_ms, self.memory.to_bytes(), tries=job.tries)
+            due_ms = job.due_ms + (float(WAITING_MARK) if job.has_waited else 0)
+            return Finish("keep", job, due_ms, self.memory.to_bytes(), tries=job.tries)
         self.task = task = self.runner.tasks[payload.task]
         # Only the default queue is where a pool puts a job that names none.
         if payload.queue is None and job.queue is Queue.DEFAULT is not task.queue:
@@ -122,10 +127,14 @@ class _JobAttempt:
             resources=self.runner.resources,
             ensure_held=running.ensure_held,
             note_progress=running.note_progress,
+            admit=partial(self.runner.limiter.within, job),
+            is_fresh=not (self.memory.attempts or job.has_waited or payload.root),
         )
         running.soft_limit_at = running.started + task.soft_time_limit.total_seconds()
         running.time_limit_at = running.started + task.time_limit.total_seconds()
-        running.interruptible = Interruptible(task.function(context, **kwargs))
+        running.interruptible = Interruptible(
+            _call(task, context, kwargs) if task.limit else task.function(context, **kwargs)
+        )
         return self.succeeded(await running.interruptible)
 
     def _recall(self) -> None:
@@ -161,6 +170,8 @@ class _JobAttempt:
 
     def again_or_failed(self, error: BaseException) -> Finish:
         """What the error's kind and the task's policy say: again later, or ended."""
+        if isinstance(error, OverLimit) and self.payload is not None:
+            return self._in_line(error.limit, self.payload)
         if isinstance(error, Unavailable):
             return self._put_off(error)
         if isinstance(error, (Refused, OutcomeUnknown)) or self.task is None:
@@ -188,6 +199,12 @@ class _JobAttempt:
         self._add(AttemptOutcome.PUT_OFF, error)
         self._log("warning", "job.put_off", error, wait_seconds=round(wait.total_seconds(), 1))
         return self._again(wait, tries=self.tries)
+
+    def _in_line(self, limit: Limit, payload: Payload) -> Finish:
+        """To wait for its turn, which goes by when it was enqueued. It is as if it had not been started."""
+        log.debug("job.waits", limit=limit.name, **self._fields())
+        memory = self.memory.to_bytes()
+        return Finish("wait", self.job, payload.enqueued_ms, memory, tries=self.job.tries, limit=limit.name)
 
     def _handed_back(self) -> Finish:
         """For another worker to start at once: costs no try."""
@@ -261,3 +278,8 @@ class _JobAttempt:
             if isinstance(error, (Refused, NotDone, OutcomeUnknown)):
                 fields["reason"] = ErrorRecord.of(error).message
         getattr(log, level)(event, **self._fields(), **fields)
+
+
+async def _call(task: Task[Any, Any], context: Context, kwargs: dict[str, Any]) -> Any:
+    async with context.within(task.limit):
+        return await task.function(context, **kwargs)

@@ -35,6 +35,8 @@ MOST_JOBS_A_SCRIPT = 100
 MOST_EVENTS = 20_000
 
 QUEUE_KEYS = tuple(queue.key for queue in Queue)
+# How the score of a job ends that waits for a limit: due times are whole milliseconds.
+WAITING_MARK = b".25"
 
 CLAIM, TAKE, RELEASE = Script("claim"), Script("take"), Script("release")
 RENEW, FINISH, PROGRESS_SCRIPT = Script("renew"), Script("finish"), Script("progress")
@@ -44,7 +46,8 @@ KEEP = Script("keep")
 @dataclass(slots=True, eq=False)
 class ClaimedJob:
     """A job under lease, as it lies in Redis. `lost` counts the workers that it lost; `abort_ms` is when somebody
-    asked to abort a job of that id; `was_due` is False for one that was taken before its time."""
+    asked to abort a job of that id; `was_due` is False for one that was taken before its time; `has_waited` tells one
+    that waits, or waited until now, for a limit."""
 
     id: str
     queue: Queue
@@ -56,6 +59,7 @@ class ClaimedJob:
     lost: int
     abort_ms: int | None = None
     was_due: bool = True
+    has_waited: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +76,13 @@ class Claim:
 class Finish:
     """How one attempt ended, in the words of finish.lua."""
 
-    op: Literal["done", "fail", "again", "keep", "move"]
+    op: Literal["done", "fail", "again", "keep", "move", "wait"]
     job: ClaimedJob
-    number: int
+    number: float
     text: bytes
     tries: int = 0
     other_queue: str = ""
+    limit: str = ""
 
 
 class Held(IntEnum):
@@ -167,7 +172,7 @@ class JobStore:
 
     async def publish_progress(self, news: Iterable[tuple[ClaimedJob, Progress]]) -> None:
         """What running jobs say of how far they are; seen on the job, and told in the stream of events."""
-        for batch in _batches(list(news)):
+        for batch in batches(list(news)):
             words = [word for job, said in batch for word in (job.id, job.token, said.to_bytes())]
             await self._recording.run(PROGRESS_SCRIPT, (CLAIMS, PROGRESS, EVENTS), MOST_EVENTS, *words)
 
@@ -192,7 +197,7 @@ class JobStore:
     async def renew(self, jobs: Sequence[ClaimedJob]) -> list[Held]:
         """Extends the leases of the jobs that are still ours."""
         held: list[Held] = []
-        for batch in _batches(jobs):
+        for batch in batches(jobs):
             words: list[Any] = []
             for job in batch:
                 words += (job.id, job.token, job.queue.key)
@@ -203,7 +208,7 @@ class JobStore:
     async def finish(self, finishes: Sequence[Finish]) -> list[Held]:
         """Records the ends of the jobs that are still ours, or that Redis forgot while they ran."""
         held: list[Held] = []
-        for batch in _batches(finishes):
+        for batch in batches(finishes):
             outcome = await self._finish(batch, with_payload=False)
             forgotten = [index for index, how in enumerate(outcome) if how is Held.FORGOTTEN]
             if forgotten:
@@ -217,7 +222,7 @@ class JobStore:
         words: list[Any] = []
         for finish in finishes:
             job = finish.job
-            words += (finish.op, job.id, job.token, job.queue.key, finish.other_queue)
+            words += (finish.op, job.id, job.token, job.queue.key, finish.other_queue or finish.limit)
             words += (finish.number, finish.text, finish.tries)
             words.append(job.payload or b"" if with_payload else b"")
         keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS, *QUEUE_KEYS)
@@ -238,6 +243,7 @@ def _claimed(queue: Queue, token: str, rows: Sequence[Any]) -> Iterator[ClaimedJ
             memory,
             int(lost or 0),
             None if abort is None else int(float(abort)),
+            has_waited=due.endswith(WAITING_MARK),
         )
 
 
@@ -255,6 +261,7 @@ def _milliseconds(score: bytes | None) -> int | None:
     return None if at == float("inf") else int(at)
 
 
-def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+def batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    """The items in order, as many at once as one script takes."""
     for start in range(0, len(items), MOST_JOBS_A_SCRIPT):
         yield items[start : start + MOST_JOBS_A_SCRIPT]

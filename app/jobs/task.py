@@ -14,6 +14,7 @@ from arq.jobs import Job
 from app.jobs.arguments import ArgumentCheck, TaskArguments
 from app.jobs.context import Context
 from app.jobs.failures import UnknownTask
+from app.jobs.limits import Limit
 from app.jobs.queues import Queue
 from app.jobs.retry import DEFAULT_RETRY, RetryPolicy
 
@@ -29,7 +30,8 @@ class TaskOptions(TypedDict, total=False):
     """What the decorator takes.
 
     `schedule` makes an arq `cron(...)` of the function. `visible` names the arguments that viewers, logs and search
-    may see. `check` looks at several arguments together and returns what is wrong with them.
+    may see. `check` looks at several arguments together and returns what is wrong with them. `max_per_second` and
+    `max_in_flight` limit how many of its jobs all workers together start and run at once.
     """
 
     queue: Required[Queue]
@@ -39,6 +41,8 @@ class TaskOptions(TypedDict, total=False):
     schedule: Callable[[Callable[..., Any]], CronJob]
     visible: Collection[str]
     check: ArgumentCheck
+    max_per_second: float
+    max_in_flight: int
 
 
 class EnqueueOptions(TypedDict, total=False):
@@ -69,6 +73,7 @@ class Task(Generic[P, R]):
         self.visible = frozenset(options.get("visible", ()))
         if unknown := self.visible - self.arguments.model.model_fields.keys():
             raise TypeError(f"{self.name} has no argument {', '.join(sorted(unknown))} to show")
+        self.limit = Limit(f"task:{self.name}", options.get("max_per_second"), options.get("max_in_flight"))
         schedule = options.get("schedule")
         self.schedule = schedule(function) if schedule else None
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,10 @@ from app.jobs.claimer import Claimer
 from app.jobs.committer import Committer
 from app.jobs.context import Resources
 from app.jobs.keeping import Keeper
-from app.jobs.lane import Lane
+from app.jobs.lane import POLL, Lane
+from app.jobs.limit_store import LimitStore
+from app.jobs.limiter import LOOK_EVERY, Limiter
+from app.jobs.limits import Limit
 from app.jobs.outage import RedisLine
 from app.jobs.pool import JobPool
 from app.jobs.queues import ABORTS, PAUSED, Queue
@@ -60,7 +63,8 @@ class WorkerOptions:
     `slots` says how many jobs of each queue run at once; `lease` how long a job stays with a worker that falls silent;
     `grace` how long running jobs may go on after `stop()` before they are handed back. After `most_jobs`, or beyond
     `most_memory` bytes, the worker stops by itself, or calls `on_worn_out` once and goes on where that is given; None
-    is without end. `on_ready` is called when it is registered and serves.
+    is without end. `on_ready` is called when it is registered and serves. `limits` are those that jobs share beside
+    the limits of their tasks.
     """
 
     slots: Mapping[Queue, int]
@@ -73,6 +77,7 @@ class WorkerOptions:
     on_worn_out: Callable[[], None] | None = None
     on_ready: Callable[[], None] | None = None
     burst: bool = False
+    limits: Collection[Limit] = ()
 
 
 class Worker:
@@ -86,7 +91,16 @@ class Worker:
         self._store = JobStore(pool.connection_pool, lease_ms=int(self._lease * 1000))
         self._claimer = Claimer(self._store, self._line, self.id, self._lease)
         self._committer = Committer(self._store, self._line)
-        self._runner = JobRunner(pool.tasks, resources, self.id, options.result_ttl)
+        self._limiter = Limiter(
+            LimitStore(pool.connection_pool, hold_ms=int(self._lease * 1000)),
+            self._line,
+            self.id,
+            [*(task.limit for task in pool.tasks), *options.limits],
+            happened=self._count_of_events,
+            found_nothing=self._note_dry,
+            look_every=POLL if options.burst else LOOK_EVERY,
+        )
+        self._runner = JobRunner(pool.tasks, resources, self._limiter, self.id, options.result_ttl)
         self._running: dict[str, RunningJob] = {}
         self._lanes = [
             Lane(
@@ -117,9 +131,9 @@ class Worker:
         self._started_ms = wall_clock_ms()
         self._done = 0
         self._failed = 0
-        # Starts and ends of jobs, and how many things had happened when each lane last asked and found nothing.
+        # Starts and ends of jobs, and how many things had happened when each last asked and found nothing.
         self._happened = 0
-        self._dry: dict[Lane, int] = {}
+        self._dry: dict[Lane | Limiter, int] = {}
 
     def stop(self) -> None:
         """Asks it to drain: no more claims, running jobs may end within the grace time."""
@@ -146,6 +160,7 @@ class Worker:
             raise group_of_errors.exceptions[0] from None
         finally:
             await self._store.aclose()
+            await self._limiter.aclose()
         log.info("worker.stopped", worker=self.id, done=self._done, failed=self._failed)
 
     async def _serve(self, group: asyncio.TaskGroup) -> None:
@@ -165,6 +180,8 @@ class Worker:
             start("leases", lambda: _every(self._options.lease / 3, self._renew)),
             start("limits and progress", lambda: _every(SWEEP, self._sweep)),
             start("registry", lambda: self._keep_registered(opened)),
+            start("admissions", self._limiter.serve),
+            start("turns", self._limiter.pace),
             start("aborts", self._aborts.serve),
             start("payloads", lambda: _every(Keeper.INTERVAL, self._keeper.keep)),
             start("wake-up", self._wake_up.run),
@@ -204,6 +221,7 @@ class Worker:
         # Without Redis there is nobody to say it to: leases and entries run out by themselves.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_CLAIM.total_seconds()):
+                await self._limiter.drained()
                 await self._claimer.release_unanswered()
                 await self._line.call(lambda: self._registry.sign_off(self.id))
 
@@ -257,15 +275,17 @@ class Worker:
         """Grows with each start, end and record of a job: any of them may have put another on any queue."""
         return self._happened + self._committer.batches
 
-    def _note_dry(self, lane: Lane, happened: int) -> None:
-        """In burst mode, stops once every lane has asked and found nothing since the last thing that happened."""
-        self._dry[lane] = happened
+    def _note_dry(self, who: Lane | Limiter, happened: int) -> None:
+        """In burst mode, stops once all have asked and found nothing since the last thing that happened."""
+        self._dry[who] = happened
         if not self._options.burst or self._running or self._committer.pending():
             return
-        if all(self._dry.get(each) == self._count_of_events() for each in self._lanes):
+        asked: list[Lane | Limiter] = [*self._lanes, self._limiter]
+        if all(self._dry.get(each) == self._count_of_events() for each in asked):
             self.stop()
 
     async def _renew(self) -> None:
+        await self._limiter.renew()
         running = list(self._running.values())
         claims = [job.claimed for job in running] + [finish.job for finish in self._committer.pending()]
         asked_at = asyncio.get_running_loop().time()

@@ -8,6 +8,8 @@
 --    'keep'  back on its queue as if nothing had been: number = due (ms), text and tries likewise
 --    'move'  to its own queue (other), same due time (number), text = memory. A mark with a negative score stays on
 --            the queue where it arrived, so that the Job that its enqueuer holds still finds it
+--    'wait' for a limit (other = its name) until pace.lua gives it a turn: number = its place in the line (ms). What it
+--            remembers is as it was. Only for the case that nobody paces that limit any more is it due after an hour
 -- payload is '' but for a job that Redis forgot while it ran (FLUSHALL) and that is to run again.
 -- Returns 1 for each that was recorded, now or by a call whose answer was lost; 0 for each that is another's by now
 -- or has ended; 2 for one that Redis forgot and that has to be sent again with its payload.
@@ -83,16 +85,24 @@ for n, id in ipairs(ids) do
       if op == 'move' then
         redis.call('ZADD', queue, '-' .. number, id)
         redis.call('ZADD', other, number, id)
+      elseif op == 'wait' then
+        redis.call('ZADD', queue, string.format('%d.25', now + 3600000), id)
+        redis.call('ZADD', 'indostar:limit:' .. other .. ':waiting:' .. queue, number, id)
+        redis.call('SADD', 'indostar:limits', other)
       else
         redis.call('ZADD', queue, number, id)
-        redis.call('SET', 'arq:retry:' .. id, tries)
         if op == 'keep' then
           -- The wish to abort it was meant for an earlier job of the same id.
           redis.call('ZREM', KEYS[7], id)
         end
       end
-      redis.call('SET', 'indostar:memory:' .. id, text)
-      event[#event + 1] = op .. ' ' .. number .. ' ' .. tries .. ' ' .. text
+      if op ~= 'wait' or payload ~= '' then
+        if op ~= 'move' then
+          redis.call('SET', 'arq:retry:' .. id, tries)
+        end
+        redis.call('SET', 'indostar:memory:' .. id, text)
+      end
+      event[#event + 1] = op .. ' ' .. number .. ' ' .. tries .. ' ' .. (op == 'wait' and other or text)
     end
   end
 end

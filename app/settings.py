@@ -98,6 +98,8 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Key = Annotated[SecretStr, AfterValidator(_header_text)]
+PerSecond = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+InFlight = Annotated[int, Field(ge=1)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -178,10 +180,13 @@ class Settings(QueueSettings, DatabaseSettings):
     environment: Environment = Environment.PRODUCTION
     log_level: LogLevel = "INFO"
 
+    # Each provider's `max_per_second` and `max_in_flight` hold for all workers together.
     email_provider: Literal["sendgrid", "console"] = "sendgrid"
     sendgrid_api_key: Key | None = None
     sendgrid_from_email: EmailStr | None = None
     sendgrid_base_url: Origin = "https://api.sendgrid.com"
+    sendgrid_max_per_second: PerSecond | None = None
+    sendgrid_max_in_flight: InFlight | None = None
 
     sms_provider: Literal["twilio", "console"] = "twilio"
     twilio_account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-fA-F]{32}$")
@@ -191,6 +196,8 @@ class Settings(QueueSettings, DatabaseSettings):
         default=None, pattern=r"^(\+[1-9]\d{5,14}|MG[0-9a-fA-F]{32}|[A-Za-z0-9 ]{3,11})$"
     )
     twilio_base_url: Origin = "https://api.twilio.com"
+    twilio_max_per_second: PerSecond | None = None
+    twilio_max_in_flight: InFlight | None = None
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
     sms_countries: Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)] = ("IN",)
 

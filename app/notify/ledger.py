@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database, DatabaseUnavailable, is_passing
 from app.db.group_commit import GroupCommit
@@ -121,10 +122,15 @@ class MessageLedger:
     def __init__(self, database: Database) -> None:
         self._database = database
         # All that is written here can be written twice: an answer that was lost may have been one.
+        self._find = GroupCommit(self._read_earlier, tries=2, is_passing=_is_passing)
         self._begin = GroupCommit(self._write_begins, tries=2, is_passing=_is_passing)
         self._resume = GroupCommit(self._write_resumptions, tries=2, is_passing=_is_passing)
         self._end = GroupCommit(self._write_ends, tries=None, is_passing=_is_passing)
         self._undoing: set[asyncio.Task[None]] = set()
+
+    async def find(self, message: NewMessage) -> EarlierMessage | None:
+        """What became of this message before; None when nobody began it. Raises DatabaseUnavailable."""
+        return await self._find.submit(message)
 
     async def begin(self, message: NewMessage) -> EarlierMessage | None:
         """None when nobody began this message before: it is now on record as being sent by this attempt.
@@ -166,16 +172,16 @@ class MessageLedger:
         await asyncio.wait([writing])
         self.end_soon(MessageEnd(message, "failed", error="cancelled before it was sent"))
 
+    async def _read_earlier(self, messages: Sequence[NewMessage]) -> Sequence[EarlierMessage | None]:
+        async with self._database.autocommit() as connection:
+            earlier = await _earlier(connection, messages)
+        return [earlier.get((message.root_job_id, message.channel)) for message in messages]
+
     async def _write_begins(self, messages: Sequence[NewMessage]) -> Sequence[EarlierMessage | None]:
         async with self._database.autocommit() as connection:
             begun = {row.attempt for row in await connection.execute(_BEGIN, _columns(messages))}
             known = [message for message in messages if message.attempt not in begun]
-            earlier: dict[tuple[str, str], EarlierMessage] = {}
-            if known:
-                for row in (await connection.execute(_EARLIER, _keys(known))).mappings():
-                    fields = dict(row)
-                    key = (fields.pop("root_job_id"), fields.pop("channel"))
-                    earlier[key] = EarlierMessage(**fields)
+            earlier = await _earlier(connection, known) if known else {}
         # A row of this very attempt: the answer to its first writing was lost.
         found = [earlier.get((message.root_job_id, message.channel)) for message in messages]
         return [
@@ -212,6 +218,18 @@ class MessageLedger:
 
 def _is_passing(error: Exception) -> bool:
     return isinstance(error, DatabaseUnavailable) or (isinstance(error, DBAPIError) and is_passing(error))
+
+
+async def _earlier(
+    connection: AsyncConnection, messages: Sequence[NewMessage]
+) -> dict[tuple[str, str], EarlierMessage]:
+    """What became of the messages before, by root job and channel."""
+    earlier: dict[tuple[str, str], EarlierMessage] = {}
+    for row in (await connection.execute(_EARLIER, _keys(messages))).mappings():
+        fields = dict(row)
+        key = (fields.pop("root_job_id"), fields.pop("channel"))
+        earlier[key] = EarlierMessage(**fields)
+    return earlier
 
 
 def _keys(messages: Sequence[NewMessage]) -> dict[str, list[Any]]:

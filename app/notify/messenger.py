@@ -1,7 +1,7 @@
 """Sending a message once: ledger, provider and what to do when nobody knows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -13,6 +13,7 @@ import structlog
 from app.db.messages import Channel
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
+from app.jobs.limits import Limit
 from app.notify.ledger import EarlierMessage, MessageEnd, MessageLedger, NewMessage
 from app.notify.recipients import mask_email, mask_phone
 from app.providers.gate import Gate
@@ -83,7 +84,10 @@ class _Errand:
 
 
 class Messenger:
-    """Sends each message at most once a key (root job, channel), through one provider for mail and one for SMS."""
+    """Sends each message at most once a key (root job, channel), through one provider for mail and one for SMS.
+
+    A provider keeps to the one of `limits` that has its name.
+    """
 
     def __init__(
         self,
@@ -94,6 +98,7 @@ class Messenger:
         resend_unknown_mail: bool,
         resend_unknown_sms: bool,
         longest_send: timedelta = LONGEST_SEND,
+        limits: Iterable[Limit] = (),
     ) -> None:
         self._ledger = ledger
         self._email = email
@@ -103,11 +108,12 @@ class Messenger:
         self._resend_unknown_mail = resend_unknown_mail
         self._resend_unknown_sms = resend_unknown_sms
         self._longest_send = longest_send
+        self._limits = {limit.name: limit for limit in limits if limit}
 
     async def send_mail(
         self, context: Context, *, to: str, subject: str, text: str, html: str | None, template: str | None = None
     ) -> SentMessage:
-        """The mail's fate. Raises Refused, NotDone or OutcomeUnknown where it was not sent."""
+        """The mail's fate. Raises Refused, NotDone (OverLimit) or OutcomeUnknown where it was not sent."""
         message = _new_message(context, "email", template, mask_email(to), self._email.name)
         mail = Mail(to=to, subject=subject, text=text, html=html, key=_key(message))
         errand = _Errand(
@@ -116,10 +122,10 @@ class Messenger:
             find=None,
             resend_unknown=self._resend_unknown_mail,
         )
-        return await self._send_once(context, errand)
+        return await self._send_in_turn(context, errand)
 
     async def send_sms(self, context: Context, *, to: str, text: str, template: str | None = None) -> SentMessage:
-        """The SMS's fate. Raises Refused, NotDone or OutcomeUnknown where it was not sent."""
+        """The SMS's fate. Raises Refused, NotDone (OverLimit) or OutcomeUnknown where it was not sent."""
         message = _new_message(context, "sms", template, mask_phone(to), self._sms.name)
         sms = Sms(to=to, text=text, key=_key(message))
         errand = _Errand(
@@ -128,11 +134,23 @@ class Messenger:
             find=lambda since, until: self._sms.find(sms, since=since, until=until),
             resend_unknown=self._resend_unknown_sms,
         )
-        return await self._send_once(context, errand)
+        return await self._send_in_turn(context, errand)
 
     async def drained(self) -> None:
         """Returns when everything that became of messages is on record."""
         await self._ledger.drained()
+
+    async def _send_in_turn(self, context: Context, errand: _Errand) -> SentMessage:
+        limit = self._limits.get(errand.message.provider)
+        if limit is None:
+            return await self._send_once(context, errand)
+        if not context.is_fresh:
+            # A mail that went out while its SMS had to wait must not wait for another turn.
+            earlier = await self._ledger.find(errand.message)
+            if earlier is not None and earlier.status == "sent":
+                return _already_sent(_Sent(earlier.provider, earlier.provider_message_id))
+        async with context.within(limit):
+            return await self._send_once(context, errand)
 
     async def _send_once(self, context: Context, errand: _Errand) -> SentMessage:
         context.ensure_held()
@@ -142,7 +160,7 @@ class Messenger:
         if earlier is not None:
             fate = await self._fate_of(context, errand, earlier)
             if isinstance(fate, _Sent):
-                return {"status": "already_sent", "provider": fate.provider, "message_id": fate.message_id}
+                return _already_sent(fate)
             is_unsettled = fate is _Fate.UNKNOWN
             if not await self._ledger.resume(message, earlier):
                 raise BeingSent(message.channel, self._longest_send)
@@ -236,6 +254,10 @@ class _Fate(Enum):
 class _Sent:
     provider: str | None
     message_id: str | None
+
+
+def _already_sent(sent: _Sent) -> SentMessage:
+    return {"status": "already_sent", "provider": sent.provider, "message_id": sent.message_id}
 
 
 def _new_message(context: Context, channel: Channel, template: str | None, recipient: str, provider: str) -> NewMessage:

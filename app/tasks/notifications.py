@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.errors import OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
+from app.jobs.failures import OverLimit
 from app.jobs.queues import Queue
 from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, SmsText, Subject
 from app.notify.formats import CustomerDate, ExpectedDelivery, Rupees
@@ -211,7 +212,7 @@ async def _tell(
 
 
 def _what_comes_first(failure: BaseException) -> int:
-    """Of two failures the one that lets the job be tried again, and uses up a try, decides."""
-    kinds: tuple[type[BaseException], ...] = (Unavailable, OutcomeUnknown, Refused)
+    """Of two failures the one that lets the job be tried again, and uses up a try, decides; then waiting in line."""
+    kinds: tuple[type[BaseException], ...] = (OverLimit, Unavailable, OutcomeUnknown, Refused)
     order = [index for index, kind in enumerate(kinds, start=1) if isinstance(failure, kind)]
     return order[0] if order else 0

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from app.db.engine import Database
 from app.jobs.context import Resources
+from app.jobs.limits import Limit
 from app.notify.ledger import MessageLedger
 from app.notify.messenger import Messenger
 from app.providers.console import Console
@@ -31,6 +32,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             MessageLedger(database),
             email_provider(settings, client),
             sms_provider(settings, client),
+            limits=provider_limits(settings),
             resend_unknown_mail=settings.resend_unknown_mail,
             resend_unknown_sms=settings.resend_unknown_sms,
         )
@@ -42,6 +44,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
                     await messenger.drained()
             await database.close()
+
+
+def provider_limits(settings: Settings) -> list[Limit]:
+    """What the providers allow us, under their names."""
+    return [
+        Limit(SendGrid.name, settings.sendgrid_max_per_second, settings.sendgrid_max_in_flight),
+        Limit(Twilio.name, settings.twilio_max_per_second, settings.twilio_max_in_flight),
+    ]
 
 
 def email_provider(settings: Settings, client: httpx.AsyncClient) -> EmailProvider:

@@ -13,7 +13,7 @@ from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
 from app.settings import Settings
 from app.tasks.registry import TASKS
-from app.tasks.resources import open_resources
+from app.tasks.resources import open_resources, provider_limits
 
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
@@ -60,4 +60,5 @@ def worker_options(settings: Settings, queues: Collection[Queue], *, burst: bool
         most_jobs=settings.worker_max_tasks_per_child * sum(slots.values()) or None,
         most_memory=None if most_memory is None else most_memory << 20,
         burst=burst,
+        limits=provider_limits(settings),
     )

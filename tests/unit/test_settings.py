@@ -87,6 +87,9 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("SENDGRID_API_KEY", "SG.schlüssel", "ASCII"),
         ("TWILIO_ACCOUNT_SID", "foo/bar", "pattern"),
         ("TWILIO_PHONE_NUMBER", "+91 98123", "pattern"),
+        ("SENDGRID_MAX_PER_SECOND", "0", "greater than 0"),
+        ("SENDGRID_MAX_PER_SECOND", "inf", "finite"),
+        ("TWILIO_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
         ("LOG_LEVEL", "LOUD", "DEBUG"),
     ],
 )

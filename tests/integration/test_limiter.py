@@ -216,6 +216,30 @@ async def test_a_job_that_waits_can_be_aborted(pool: JobPool, gauge: Gauge) -> N
     assert not await pool.exists(WAITED_FOR)
 
 
+async def test_a_job_that_is_aborted_within_lets_the_next_in(pool: JobPool, gauge: Gauge) -> None:
+    async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 10}):
+        await line_up(pool, two_at_once, "a", "b", "c")
+        await until(lambda: gauge.now == 2, within=5)
+
+        await abort(pool, "a")
+        await until(lambda: "c" in gauge.entries, within=5)
+        gauge.may_leave.set()
+
+    assert gauge.highest == 2
+
+
+async def test_a_worker_that_stops_gives_back_what_its_jobs_held(pool: JobPool, gauge: Gauge) -> None:
+    async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 10}, grace=timedelta(0)):
+        await line_up(pool, two_at_once, "a", "b")
+        await until(lambda: gauge.now == 2, within=5)
+    assert await pool.zcard("indostar:limit:task:two_at_once:held") == 0
+
+    gauge.may_leave.set()
+    await run_burst(pool, [gauge])
+
+    assert gauge.entries == ["a", "b", "a", "b"]
+
+
 async def test_stock_job_calls_work_on_a_job_that_waits(pool: JobPool, gauge: Gauge) -> None:
     async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 10}):
         await line_up(pool, two_at_once, "a", "b")

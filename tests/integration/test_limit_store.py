@@ -141,6 +141,21 @@ async def test_a_high_rate_comes_in_groups_and_is_kept_all_the_same(line: Line) 
     assert claims < 400
 
 
+async def test_the_rate_is_used_while_a_long_backlog_is_on_its_way_into_the_line(line: Line) -> None:
+    limit = Limit("mail", per_second=100)
+    await line.put(*(f"j{number:04}" for number in range(3000)))
+    entered: list[int] = []
+    for now in range(0, 3000, 20):
+        line.set(now)
+        if now % 200 == 0:
+            await line.limits.pace(limit)
+        jobs = await line.claim(most=20)
+        entered += [now] * len(ids(await line.ask_all(limit, jobs, places=[int(job.id[1:]) for job in jobs])))
+
+    assert len(entered) >= 250
+    assert most_in_a_second(entered) <= 150
+
+
 async def test_a_slow_rate_lets_one_through_at_a_time(line: Line) -> None:
     limit = Limit("mail", per_second=0.5)
     await line.put("a", "b", "c")

@@ -48,6 +48,20 @@ local function first_waiting(key, count)
   return found
 end
 
+-- Behind a long backlog a turn would lapse before its job is claimed: one that came a while ago goes to the very front.
+local function hasten(granted)
+  local late = redis.call('ZRANGEBYSCORE', granted, now, now + patience - 100, 'LIMIT', 0, 1000)
+  for _, queue in ipairs(#late > 0 and open or {}) do
+    local scores = redis.call('ZMSCORE', queue, unpack(late))
+    for n, id in ipairs(late) do
+      -- Any other score: it is running.
+      if scores[n] and string.sub(scores[n], -3) == '.25' and tonumber(scores[n]) < now then
+        redis.call('ZADD', queue, '2.25', id)
+      end
+    end
+  end
+end
+
 -- A job that ended, or is not on any queue for another reason, does not come for the turn that was kept for it.
 local function forget_kept(granted)
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', granted, now + horizon + patience + 1, '+inf')) do
@@ -145,6 +159,7 @@ while at <= #ARGV do
     end
   end
   at = at + 2 * back
+  hasten(key .. ':granted')
   local is_more = count_waiting(key, open) > 0 and give_turns(key, rate, most)
   local left = count_waiting(key, open)
   if left == 0 and count_waiting(key, queues) == 0 then

@@ -181,6 +181,7 @@ class Worker:
             start("limits and progress", lambda: _every(SWEEP, self._sweep)),
             start("registry", lambda: self._keep_registered(opened)),
             start("admissions", self._limiter.serve),
+            start("permits", lambda: _every(self._options.lease / 3, self._limiter.renew)),
             start("turns", self._limiter.pace),
             start("aborts", self._aborts.serve),
             start("payloads", lambda: _every(Keeper.INTERVAL, self._keeper.keep)),
@@ -285,7 +286,6 @@ class Worker:
             self.stop()
 
     async def _renew(self) -> None:
-        await self._limiter.renew()
         running = list(self._running.values())
         claims = [job.claimed for job in running] + [finish.job for finish in self._committer.pending()]
         asked_at = asyncio.get_running_loop().time()

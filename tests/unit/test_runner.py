@@ -2,8 +2,13 @@
 
 from datetime import timedelta
 
+from redis.asyncio import ConnectionPool
+
 from app.jobs.context import Context, Resources
+from app.jobs.limit_store import LimitStore
+from app.jobs.limiter import Limiter
 from app.jobs.memory import Attempt, AttemptOutcome, Memory
+from app.jobs.outage import RedisLine
 from app.jobs.payload import Payload
 from app.jobs.queues import Queue
 from app.jobs.runner import JobRunner
@@ -21,6 +26,12 @@ async def never(ctx: Context, what: str) -> None:
     raise AssertionError
 
 
+def no_limiter() -> Limiter:
+    """It would connect when a job asks it, and none does."""
+    store = LimitStore(ConnectionPool(), hold_ms=1000)
+    return Limiter(store, RedisLine(), "this worker", [], happened=lambda: 0, found_nothing=lambda _, __: None)
+
+
 async def end_before_it_began(why: Stop) -> Finish:
     before = Attempt(1, 1000, 2000, AttemptOutcome.RETRIED, "earlier worker")
     claimed = ClaimedJob(
@@ -35,7 +46,7 @@ async def end_before_it_began(why: Stop) -> Finish:
     )
     running = RunningJob(claimed, started=0, held_until=15)
     running.end(why)
-    finish = await JobRunner(tasks, Resources(), "this worker", timedelta(hours=1)).run(running)
+    finish = await JobRunner(tasks, Resources(), no_limiter(), "this worker", timedelta(hours=1)).run(running)
     assert finish is not None
     return finish
 

@@ -1,15 +1,15 @@
 """Ending jobs that somebody asked to abort, waiting or running; stock `Job.abort()` asks in the same way."""
 
 import asyncio
-from collections.abc import Callable, Mapping
 from functools import partial
 
 import structlog
 
 from app.jobs.claimer import Claimer
 from app.jobs.outage import RedisLine
-from app.jobs.running import RunningJob, Stop
-from app.jobs.store import ClaimedJob, JobStore
+from app.jobs.running import Stop
+from app.jobs.running_jobs import RunningJobs
+from app.jobs.store import JobStore
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -19,24 +19,15 @@ LOOK_EVERY = 1.0
 class Aborts:
     """Looks whenever `wake` is set, and once a second in any case.
 
-    `running` gives the jobs that run here, by id; `run` takes a job that is waiting to its end, which the attempt
-    finds to be aborted.
+    A job that is waiting is claimed and started here: its attempt finds that it is to be aborted.
     """
 
-    def __init__(
-        self,
-        store: JobStore,
-        line: RedisLine,
-        claimer: Claimer,
-        running: Callable[[], Mapping[str, RunningJob]],
-        run: Callable[[ClaimedJob, float], "asyncio.Task[None]"],
-    ) -> None:
+    def __init__(self, store: JobStore, line: RedisLine, claimer: Claimer, running: RunningJobs) -> None:
         self.wake = asyncio.Event()
         self._store = store
         self._line = line
         self._claimer = claimer
         self._running = running
-        self._run = run
 
     async def serve(self) -> None:
         while True:
@@ -51,7 +42,7 @@ class Aborts:
 
     async def _abort(self, job_id: str, asked_ms: int) -> None:
         """Ends it where it runs here or nowhere; its end removes the request. One that hits nothing is stale."""
-        here = self._running().get(job_id)
+        here = self._running.get(job_id)
         if here is not None:
             if not here.has_begun:
                 # It is not known yet whether this job is meant; the next look will tell.
@@ -64,6 +55,6 @@ class Aborts:
         now = asyncio.get_running_loop().time()
         job = await self._store.take(job_id, self._claimer.new_token())
         if job is not None:
-            self._run(job, now)
+            self._running.start(job, now)
         elif not await self._store.is_claimed(job_id):
             await self._store.forget_abort(job_id)

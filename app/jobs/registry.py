@@ -1,9 +1,11 @@
 """Who is at work: each worker says every few seconds that it lives, what it runs and how it does."""
 
+import os
 import socket
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import orjson
@@ -85,3 +87,12 @@ async def is_alive(redis_url: str, queues: Collection[Queue] = tuple(Queue)) -> 
     """Whether a worker of these queues on this host reported within the last seconds."""
     async with Redis.from_url(redis_url) as redis:
         return bool(await redis.exists(health_key(*queues)))
+
+
+def resident_bytes() -> int:
+    """This process's memory; 0 where the system does not tell it in Linux's way."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")

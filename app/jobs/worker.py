@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from uuid import uuid4
 
 import structlog
@@ -19,17 +18,18 @@ from app.jobs.committer import Committer
 from app.jobs.context import Resources
 from app.jobs.keeping import Keeper
 from app.jobs.lane import POLL, Lane
+from app.jobs.leases import Leases
 from app.jobs.limit_store import LimitStore
 from app.jobs.limiter import LOOK_EVERY, Limiter
 from app.jobs.limits import Limit
 from app.jobs.outage import RedisLine
 from app.jobs.pool import JobPool
 from app.jobs.queues import ABORTS, PAUSED, Queue
-from app.jobs.registry import MOST_RUNNING_SHOWN, Registry, WorkerEntry
+from app.jobs.registry import MOST_RUNNING_SHOWN, Registry, WorkerEntry, resident_bytes
 from app.jobs.runner import JobRunner, wall_clock_ms
-from app.jobs.running import RunningJob, Stop
+from app.jobs.running_jobs import RunningJobs
 from app.jobs.scheduler import Scheduler
-from app.jobs.store import ClaimedJob, Held, JobStore
+from app.jobs.store import JobStore
 from app.jobs.wake import WakeUp
 from app.jobs.watchdog import Watchdog
 
@@ -101,14 +101,15 @@ class Worker:
             look_every=POLL if options.burst else LOOK_EVERY,
         )
         self._runner = JobRunner(pool.tasks, resources, self._limiter, self.id, options.result_ttl)
-        self._running: dict[str, RunningJob] = {}
+        self._running = RunningJobs(self._runner, self._committer, self._lease, self._count)
+        self._leases = Leases(self._store, self._line, self._running, self._committer, self._lease)
         self._lanes = [
             Lane(
                 queue,
                 slots,
                 self._claimer,
-                self._start,
-                renew_if_late=self._renew_if_late,
+                self._running.start,
+                renew_if_late=self._leases.renew_if_late,
                 happened=self._count_of_events,
                 found_nothing=self._note_dry,
                 # What empties the queues and ends should not wait to be told of more.
@@ -116,7 +117,7 @@ class Worker:
             )
             for queue, slots in options.slots.items()
         ]
-        self._aborts = Aborts(self._store, self._line, self._claimer, lambda: self._running, self._start)
+        self._aborts = Aborts(self._store, self._line, self._claimer, self._running)
         self._wake_up = WakeUp(
             pool.connection_pool,
             {lane.queue.key: [lane.wake] for lane in self._lanes}
@@ -127,12 +128,10 @@ class Worker:
         self._registry = Registry(pool, options.health_key)
         self._stopping = asyncio.Event()
         self._is_worn_out = False
-        self._renewed_at = 0.0
         self._started_ms = wall_clock_ms()
         self._done = 0
         self._failed = 0
-        # Starts and ends of jobs, and how many things had happened when each last asked and found nothing.
-        self._happened = 0
+        # How many things had happened when each last asked and found nothing.
         self._dry: dict[Lane | Limiter, int] = {}
 
     def stop(self) -> None:
@@ -141,8 +140,7 @@ class Worker:
 
     def hand_back(self) -> None:
         """Ends the running jobs now; other workers start them again, at the cost of no try."""
-        for job in list(self._running.values()):
-            job.end(Stop.SHUTDOWN)
+        self._running.hand_back()
 
     async def run(self) -> None:
         """Returns when it was stopped and everything is recorded; raises what ended one of its loops."""
@@ -153,10 +151,7 @@ class Worker:
                 await self._serve(group)
         except BaseExceptionGroup as group_of_errors:
             # Whatever ended a loop ends the worker. The jobs are left to their leases.
-            tasks = [job.asyncio_task for job in self._running.values() if job.asyncio_task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._running.abandon()
             raise group_of_errors.exceptions[0] from None
         finally:
             await self._store.aclose()
@@ -177,7 +172,7 @@ class Worker:
         keeping = [
             opened,
             start("records", self._committer.run),
-            start("leases", lambda: _every(self._options.lease / 3, self._renew)),
+            start("leases", lambda: _every(self._options.lease / 3, self._leases.renew)),
             start("limits and progress", lambda: _every(SWEEP, self._sweep)),
             start("registry", lambda: self._keep_registered(opened)),
             start("admissions", self._limiter.serve),
@@ -209,10 +204,10 @@ class Worker:
         await asyncio.wait(lanes, timeout=LAST_CLAIM.total_seconds())
         for serving in lanes:
             serving.cancel()
-        await self._until_idle(grace_ends)
+        await self._running.until_none(grace_ends)
         self.hand_back()
-        await self._until_idle(asyncio.get_running_loop().time() + LAST_WORDS.total_seconds())
-        for stubborn in self._running.values():
+        await self._running.until_none(asyncio.get_running_loop().time() + LAST_WORDS.total_seconds())
+        for stubborn in self._running:
             log.error("job.does_not_end", **stubborn.log_fields())
         try:
             async with asyncio.timeout(LAST_RECORDS.total_seconds()):
@@ -225,36 +220,6 @@ class Worker:
                 await self._limiter.drained()
                 await self._claimer.release_unanswered()
                 await self._line.call(lambda: self._registry.sign_off(self.id))
-
-    async def _until_idle(self, deadline: float) -> None:
-        tasks = [job.asyncio_task for job in self._running.values() if job.asyncio_task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-
-    def _start(self, job: ClaimedJob, asked_at: float) -> asyncio.Task[None]:
-        running = RunningJob(job, started=asyncio.get_running_loop().time(), held_until=asked_at + self._lease)
-        self._happened += 1
-        if (before := self._running.get(job.id)) is not None:
-            # Its lease ran out, and this worker was the first to notice.
-            before.end(Stop.LEASE_LOST)
-        self._running[job.id] = running
-        running.asyncio_task = task = asyncio.create_task(self._run(running), name=f"job {job.id}")
-        return task
-
-    async def _run(self, running: RunningJob) -> None:
-        running.has_begun = True
-        try:
-            finish = await self._runner.run(running)
-        finally:
-            self._happened += 1
-            # The same id may have been claimed again since, by this very worker.
-            if self._running.get(running.claimed.id) is running:
-                del self._running[running.claimed.id]
-        # Task, coroutine and job refer to each other: cut here, they need no garbage collector.
-        running.asyncio_task = running.interruptible = None
-        if finish is not None:
-            self._committer.add(finish)
-            self._count(finish.op)
 
     def _count(self, op: str) -> None:
         if op == "done":
@@ -274,7 +239,7 @@ class Worker:
 
     def _count_of_events(self) -> int:
         """Grows with each start, end and record of a job: any of them may have put another on any queue."""
-        return self._happened + self._committer.batches
+        return self._running.changes + self._committer.batches
 
     def _note_dry(self, who: Lane | Limiter, happened: int) -> None:
         """In burst mode, stops once all have asked and found nothing since the last thing that happened."""
@@ -285,35 +250,8 @@ class Worker:
         if all(self._dry.get(each) == self._count_of_events() for each in asked):
             self.stop()
 
-    async def _renew(self) -> None:
-        running = list(self._running.values())
-        claims = [job.claimed for job in running] + [finish.job for finish in self._committer.pending()]
-        asked_at = asyncio.get_running_loop().time()
-        held = await self._line.call(lambda: self._store.renew(claims)) if claims else []
-        self._renewed_at = asked_at
-        for job, how in zip(running, held, strict=False):
-            if self._running.get(job.claimed.id) is not job:
-                continue  # It ended meanwhile.
-            if how is Held.BY_ANOTHER:
-                log.warning("job.lease_lost", **job.log_fields())
-                job.end(Stop.LEASE_LOST)
-            else:
-                job.held_until = asked_at + self._lease
-
-    async def _renew_if_late(self) -> None:
-        """A worker that was stopped or blocked must not take its own running jobs for those of a lost one."""
-        if asyncio.get_running_loop().time() - self._renewed_at > self._lease / 2:
-            await self._renew()
-
     async def _sweep(self) -> None:
-        now = asyncio.get_running_loop().time()
-        news = []
-        for job in list(self._running.values()):
-            job.check_limits(now)
-            if job.progress is not None:
-                news.append((job.claimed, job.progress))
-                job.progress = None
-        if news:
+        if news := self._running.sweep():
             await self._line.call(lambda: self._store.publish_progress(news))
 
     async def _keep_registered(self, opened: asyncio.Task[None]) -> None:
@@ -324,7 +262,7 @@ class Worker:
         await _every(Registry.INTERVAL, self._report)
 
     async def _report(self) -> None:
-        memory = _resident_bytes()
+        memory = resident_bytes()
         entry = WorkerEntry(
             id=self.id,
             host=socket.gethostname(),
@@ -332,7 +270,7 @@ class Worker:
             queues={queue.value: count for queue, count in self._options.slots.items()},
             started_ms=self._started_ms,
             seen_ms=wall_clock_ms(),
-            running=list(self._running)[:MOST_RUNNING_SHOWN],
+            running=[job.claimed.id for job in self._running][:MOST_RUNNING_SHOWN],
             done=self._done,
             failed=self._failed,
             memory_bytes=memory,
@@ -352,12 +290,3 @@ async def _every(interval: timedelta, action: Callable[[], Awaitable[None]]) -> 
     while True:
         await action()
         await asyncio.sleep(interval.total_seconds())
-
-
-def _resident_bytes() -> int:
-    """This process's memory; 0 where the system does not tell it in Linux's way."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")

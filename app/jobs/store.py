@@ -1,5 +1,6 @@
 """The jobs in Redis: claim, renew and finish, each one round trip for many jobs."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,7 +162,9 @@ class JobStore:
     async def aborts(self) -> list[tuple[str, int]]:
         """The jobs that are to be aborted, and when (ms) that was asked."""
         reply = await self._recording.call("ZRANGE", ABORTS, 0, -1, "WITHSCORES")
-        return [(reply[at].decode(), int(float(reply[at + 1]))) for at in range(0, len(reply), 2)]
+        asked = [(reply[at], _milliseconds(reply[at + 1])) for at in range(0, len(reply), 2)]
+        # What only a foreign hand writes is passed over: nobody could tell which job is meant, or when.
+        return [(job_id.decode(), at_ms) for job_id, at_ms in asked if at_ms is not None and _is_text(job_id)]
 
     async def forget_abort(self, job_id: str) -> None:
         await self._recording.call("ZREM", ABORTS, job_id)
@@ -239,10 +242,11 @@ def _claimed(queue: Queue, token: str, rows: Sequence[Any]) -> Iterator[ClaimedJ
             token,
             int(float(due)),
             payload,
-            int(tries or 0),
+            # A foreign hand may have written something else.
+            int(tries) if tries and tries.isdigit() else 0,
             memory,
             int(lost or 0),
-            None if abort is None else int(float(abort)),
+            _milliseconds(abort),
             has_waited=due.endswith(WAITING_MARK),
         )
 
@@ -257,8 +261,8 @@ def _is_text(raw: bytes) -> bool:
 
 def _milliseconds(score: bytes | None) -> int | None:
     """None also for a score without end, which only a foreign hand writes."""
-    at = float("inf") if score is None else float(score)
-    return None if at == float("inf") else int(at)
+    at = math.inf if score is None else float(score)
+    return int(at) if math.isfinite(at) else None
 
 
 def batches(items: Sequence[T]) -> Iterable[Sequence[T]]:

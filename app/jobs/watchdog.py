@@ -43,9 +43,14 @@ class Watchdog:
             self._ended.set()
 
     def _watch(self, loop: asyncio.AbstractEventLoop, thread: int) -> None:
+        looked_at = time.monotonic()
         while not self._ended.wait(self._patience / 4):
-            blocked = time.monotonic() - self._turned_at
-            if blocked < self._patience or self._told:
+            now = time.monotonic()
+            since_last_look, looked_at = now - looked_at, now
+            blocked = now - self._turned_at
+            # This thread was late as well: the whole process stood still (SIGSTOP, a paused machine), and no job is to
+            # blame.
+            if blocked < self._patience or self._told or since_last_look > self._patience / 2:
                 continue
             frame = sys._current_frames().get(thread)  # noqa: SLF001 -- documented, and the only way
             task = asyncio.current_task(loop)

@@ -16,6 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 # A server that has not answered for so long is not going to (seconds).
 ANSWER_WITHIN = 10.0
 SCRIPTS = Path(__file__).parent / "scripts"
+CLOCK = (SCRIPTS / "clock.lua").read_bytes()
 
 Word = str | bytes | int | float
 
@@ -24,7 +25,7 @@ class Script:
     """A Lua script of ours, called by its hash."""
 
     def __init__(self, name: str) -> None:
-        self.source = (SCRIPTS / f"{name}.lua").read_bytes()
+        self.source = CLOCK + (SCRIPTS / f"{name}.lua").read_bytes()
         self.sha = sha1(self.source, usedforsecurity=False).hexdigest()
 
 

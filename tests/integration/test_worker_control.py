@@ -448,3 +448,15 @@ async def test_many_jobs_at_once_are_all_checked_before_the_first_is_queued(pool
     await run_burst(pool, [stage])
 
     assert sorted(stage.seen, key=int) == [str(number) for number in range(250)]
+
+
+async def test_what_a_foreign_hand_wrote_does_not_end_the_worker(pool: JobPool, stage: Stage) -> None:
+    await pool.zadd("arq:abort", {b"\xff no text": 1, "no time": float("inf"), "long ago": float("-inf")})
+    await pool.set("arq:retry:j1", "many")
+    job = await step.using(job_id="j1").enqueue(pool)
+    assert job is not None
+
+    async with running_worker(pool, [stage]):
+        await job.result(timeout=5, poll_delay=0.02)
+
+    assert stage.seen == ["step"]

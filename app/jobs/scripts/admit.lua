@@ -9,11 +9,7 @@
 -- the number of limits, each with its name, rate (a second; '' = any) and how many may be within ('' = any), then for
 -- each job: which limit (from 1), id, permit.
 -- Returns for each 1, or 0 where it has to wait: there is no room, or others wait already.
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[1])
 local lapses, burst_ms = now + tonumber(ARGV[2]), tonumber(ARGV[3])
 local queues = {}
 for n = 2, #KEYS do

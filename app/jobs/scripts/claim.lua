@@ -13,11 +13,7 @@
 -- Returns now, the next due time (ms; false where there is none, or may be more that is due), 1 where the queue is
 -- paused, the epoch, and for each job: id, due score, payload, tries, memory, lost, and when (ms) it was asked to be
 -- aborted, or false. The token is kept with the epoch before it.
-local now = tonumber(ARGV[4])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[4])
 if redis.call('SISMEMBER', KEYS[4], ARGV[5]) == 1 then
   return {now, false, 1, ''}
 end

@@ -4,11 +4,7 @@
 -- '' = now; '+n' = n ms from now), queue key.
 -- Returns for each 1, 0 where the id is taken, or 2 where it is taken by this very payload: an answer was lost, and
 -- the enqueuer asked again.
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[1])
 local reply = {}
 local event = {'kind', 'enqueued', 'at', string.format('%d', now)}
 for i = 3, #ARGV, 4 do

@@ -13,11 +13,7 @@
 -- payload is '' but for a job that Redis forgot while it ran (FLUSHALL) and that is to run again.
 -- Returns 1 for each that was recorded, now or by a call whose answer was lost; 0 for each that is another's by now
 -- or has ended; 2 for one that Redis forgot and that has to be sent again with its payload.
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[1])
 local ids = {}
 for i = 3, #ARGV, 9 do
   ids[#ids + 1] = ARGV[i + 1]

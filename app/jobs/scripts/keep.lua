@@ -5,11 +5,7 @@
 -- most how many at once, now (ms; '' = the server's).
 -- Returns the last due time looked at (false: none is left), and how many payloads would have expired.
 local DAY, SKEW = 86400000, 600000
-local now = tonumber(ARGV[4])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[4])
 local most = tonumber(ARGV[3])
 local after = ARGV[1] ~= '' and '(' .. ARGV[1] or string.format('%d', now - DAY - SKEW)
 local up_to = string.format('%d', now - tonumber(ARGV[2]))

@@ -12,11 +12,7 @@
 -- with the id of the job that is to come back in, or '': one that left to wait for another limit keeps its turn.
 -- Returns for each limit how many jobs of queues that are not paused wait, or have a turn, and 1 where more turns
 -- could be given at once.
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[1])
 local burst_ms, horizon, patience = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local kept_until, most_turns = now + tonumber(ARGV[5]), tonumber(ARGV[6])
 -- At a high rate turns come in small groups, so that a claim brings several.

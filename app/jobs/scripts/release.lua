@@ -2,11 +2,7 @@
 --
 -- KEYS: queue, claims, events.  ARGV: token (without its epoch), now (ms; '' = the server's), most events kept.
 -- Returns how many.
-local now = tonumber(ARGV[2])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[2])
 local released = 0
 local due = string.format('%d', now)
 local event = {'kind', 'released', 'at', due}

@@ -3,11 +3,7 @@
 -- KEYS: claims, epoch.  ARGV: lease (ms), now (ms; '' = the server's), then id, token, queue key for each job.
 -- Returns for each 1 where the lease was extended, 0 where the job is another's by now or has ended, 2 where Redis
 -- lost everything meanwhile, and this job with it.
-local now = tonumber(ARGV[2])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local now = clock(ARGV[2])
 local lease = tonumber(ARGV[1])
 local lease_end = string.format('%d.5', now + lease)
 local ids = {}

@@ -3,11 +3,7 @@
 -- KEYS: claims, lost, epoch, aborts, events, progress, then every queue.
 -- ARGV: id, token, lease (ms), now (ms; '' = the server's), most events kept, then the name of every queue.
 -- Returns the epoch, and where it was claimed: queue key, and the job as claim.lua gives it.
-local id, lease, now = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] * 1000 + math.floor(time[2] / 1000)
-end
+local id, lease, now = ARGV[1], tonumber(ARGV[3]), clock(ARGV[4])
 redis.call('SET', KEYS[3], ARGV[2], 'NX')
 local epoch = redis.call('GET', KEYS[3])
 local lease_end = string.format('%d.5', now + lease)

@@ -451,7 +451,7 @@ async def test_many_jobs_at_once_are_all_checked_before_the_first_is_queued(pool
 
 
 async def test_what_a_foreign_hand_wrote_does_not_end_the_worker(pool: JobPool, stage: Stage) -> None:
-    await pool.zadd("arq:abort", {b"\xff no text": 1, "no time": float("inf"), "long ago": float("-inf")})
+    await pool.zadd("arq:abort", {b"\xff no text": 1, b"no time": float("inf"), b"long ago": float("-inf")})
     await pool.set("arq:retry:j1", "many")
     job = await step.using(job_id="j1").enqueue(pool)
     assert job is not None

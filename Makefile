@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_VENV ?= .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
+PEERS_STAMP := $(if $(filter 0,$(PEERS)),,$(BENCH_STAMP))
 LOCK_FLAGS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
 .DEFAULT_GOAL := help
@@ -19,6 +22,11 @@ $(STAMP): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(BENCH_STAMP): bench/requirements.lock
+	@$(PYTHON) -m venv --clear $(BENCH_VENV)
+	@$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 run: $(STAMP)  ## Everything on this machine: servers, demo shop, fake providers, worker, admin API (ONCE=1: one day of the shop)
@@ -41,15 +49,17 @@ fix: $(STAMP)  ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP)  ## Measure speed and memory
-	@$(BIN)/python -m bench
+bench: $(STAMP) $(PEERS_STAMP)  ## Speed and memory, ours and the peers' (ONLY=noop,latency: some; PEERS=0: ours alone; MARKDOWN=1)
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(MARKDOWN),--markdown) \
+		$(if $(PEERS_STAMP),--peers $(BENCH_VENV)/bin/python)
 
 docs: $(STAMP)  ## Write docs/tasks.md from the declared tasks
 	@$(BIN)/python -m app tasks --markdown > docs/tasks.md
 
-lock:  ## Resolve both locks anew (needs uv)
+lock:  ## Resolve all locks anew (needs uv)
 	@uv pip compile pyproject.toml --group dev $(LOCK_FLAGS) -o requirements.lock
 	@uv pip compile pyproject.toml --constraints requirements.lock $(LOCK_FLAGS) -o requirements-runtime.lock
+	@uv pip compile bench/requirements.txt $(LOCK_FLAGS) -o bench/requirements.lock
 
 clean:  ## Remove the venv and the local servers' data
-	@rm -rf $(VENV) .indostar
+	@rm -rf $(VENV) $(BENCH_VENV) .indostar

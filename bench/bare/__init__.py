@@ -1,0 +1,1 @@
+"""No queue at all: what the libraries below allow."""

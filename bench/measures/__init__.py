@@ -1,0 +1,1 @@
+"""One module a measure; each has `async def measure(plan) -> Section`."""

@@ -1,0 +1,1 @@
+"""Our own system as it is measured."""

@@ -11,6 +11,9 @@ from typing import Self
 
 VARIABLE = "INDOSTAR_BENCH"
 
+# How long a job of the kind `hold` takes.
+HOLD_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assignment:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import aiohttp
 
 from bench.measured import work
+from bench.measured.assignment import HOLD_SECONDS
 
 
 async def noop(number: int) -> None:
@@ -18,7 +19,7 @@ async def stamp(number: int) -> None:
 
 async def hold(number: int) -> None:
     work.begin_hold(number)
-    await asyncio.sleep(work.HOLD_SECONDS)
+    await asyncio.sleep(HOLD_SECONDS)
     work.end_hold(number)
 
 

@@ -13,8 +13,6 @@ from bench.measured.tally import Teller
 ASSIGNMENT = Assignment.given()
 TELLER = Teller(Path(ASSIGNMENT.tally))
 
-HOLD_SECONDS = 2.0
-
 MAIL_URL = f"{ASSIGNMENT.provider_url}/v3/mail/send"
 MAIL_HEADERS = {"Authorization": "Bearer SG.bench"}
 SUBJECT = "Your order"

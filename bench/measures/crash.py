@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.measured.assignment import HOLD_SECONDS
+from bench.measured.tally import Note
 from bench.plan import Plan
 from bench.report import Section, Target
 from bench.systems import OURS, System, celery
-from bench.trial import Trial, open_trial
+from bench.trial import open_trial
 
 JOBS = 200
-# Into the second round of jobs that take two seconds each.
+# In the midst of the second round of jobs.
 KILL_AFTER = 3
 START_WITHIN = 90
 CUT_OFF = 120
@@ -37,8 +40,9 @@ async def measure(plan: Plan) -> Section:
     results = await asyncio.gather(*map(_survive, systems))
     section = Section(
         "After SIGKILL",
-        f"{JOBS} jobs of 2 s, twenty at once, killed {KILL_AFTER} s after the first began, a new worker at once. "
-        f"Seconds from the kill, cut off after {CUT_OFF}. Missing: not done by then. Doubled: done twice.",
+        f"{JOBS} jobs of {HOLD_SECONDS:g} s, twenty at once, killed {KILL_AFTER} s after the first began, a new "
+        f"worker at once. Seconds from the kill, cut off after {CUT_OFF}. Missing: not done by then. "
+        "Doubled: done twice.",
         ("", "shape", "killed jobs running again", "all done", "missing", "doubled"),
     )
     for system, result in zip(systems, results, strict=True):
@@ -74,18 +78,17 @@ async def _survive(system: System) -> Aftermath:
             await workers.kill()
         async with trial.workers() as workers:
             await workers.until(lambda: len({note.number for note in trial.notes("done")}) == JOBS, within=CUT_OFF)
-        return _aftermath(trial, killed_ns)
+        return aftermath(trial.notes("started"), trial.notes("done"), killed_ns, jobs=JOBS)
 
 
-def _aftermath(trial: Trial, killed_ns: int) -> Aftermath:
-    done = trial.notes("done")
+def aftermath(started: Sequence[Note], done: Sequence[Note], killed_ns: int, *, jobs: int) -> Aftermath:
+    """What the jobs' own notes, in the order of writing, tell of a kill at that time."""
     times_done = Counter(note.number for note in done)
     done_before = {note.number for note in done if note.at_ns <= killed_ns}
-    started = trial.notes("started")
     at_hand = {note.number for note in started if note.at_ns <= killed_ns} - done_before
     # A job may have been started more than once since; the first time counts.
     again = {note.number: note.at_ns for note in reversed(started) if note.at_ns > killed_ns and note.number in at_hand}
-    missing = JOBS - len(times_done)
+    missing = jobs - len(times_done)
     return Aftermath(
         (max(again.values()) - killed_ns) / 1e9 if again.keys() == at_hand else None,
         None if missing else (done[-1].at_ns - killed_ns) / 1e9,

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 import requests
 
 from bench.measured import work
+from bench.measured.assignment import HOLD_SECONDS
 
 
 def hold(number: int) -> None:
     work.begin_hold(number)
-    time.sleep(work.HOLD_SECONDS)
+    time.sleep(HOLD_SECONDS)
     work.end_hold(number)
 
 

@@ -57,4 +57,4 @@ def as_markdown(section: Section) -> str:
     rule = ["---", *["---:"] * (len(section.columns) - 1)]
     rows = [section.columns, rule, *section.rows]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n\n".join(part for part in (f"## {section.title}", section.note, table) if part) + "\n"
+    return "\n\n".join(part for part in (f"### {section.title}", section.note, table) if part) + "\n"

@@ -10,7 +10,7 @@ import structlog
 import uvloop
 
 from app.jobs.queues import Queue
-from app.jobs.shell import run_until_cancelled
+from app.jobs.shell import hurry, run_until_cancelled
 from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
 from app.settings import Settings, settings_or_exit
@@ -50,12 +50,12 @@ def _settings(queues: Collection[Queue], concurrency: int | None) -> Settings:
 async def _serve(settings: Settings, options: WorkerOptions, line: LineToSupervisor | None = None) -> None:
     loop = asyncio.get_running_loop()
     async with open_worker(settings, options) as worker:
-        serving = asyncio.create_task(run_until_cancelled(worker), name="serving")
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, serving.cancel)
+        # The supervisor, and whoever stops a whole group of processes, may both send it.
+        loop.add_signal_handler(signal.SIGTERM, worker.stop)
+        loop.add_signal_handler(signal.SIGINT, partial(hurry, worker))
         if line is not None:
             line.when_gone(partial(_leave, worker))
-        await serving
+        await run_until_cancelled(worker)
 
 
 def _leave(worker: Worker) -> None:

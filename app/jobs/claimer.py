@@ -34,8 +34,8 @@ class Claimer:
     def new_token(self) -> str:
         return f"{self._worker}:{next(self._numbers)}"
 
-    async def claim(self, queue: Queue, limit: int) -> Claim:
-        """At most `limit` due jobs; waits for Redis where it is away."""
+    async def claim(self, queue: Queue, limit: int) -> tuple[Claim, float]:
+        """At most `limit` due jobs, and when they were asked for (the loop's time). Waits for Redis if it is away."""
         loop = asyncio.get_running_loop()
         asked_at, token = 0.0, ""
 
@@ -62,23 +62,27 @@ class Claimer:
                 self._unanswered.append((queue, token))
                 raise
             if not (claim.jobs and is_late):
-                return claim
+                return claim, asked_at
 
     async def release_unanswered(self) -> None:
         """Gives back what was claimed without our hearing of it, so that it need not wait for its lease."""
         while self._unanswered:
             # Taken out first: every lane comes by here.
-            queue, token = self._unanswered.pop()
+            unanswered, self._unanswered = self._unanswered, []
             try:
-                await self._line.call(partial(self._store.release, queue, token))
+                for queue in {queue for queue, _ in unanswered}:
+                    tokens = [token for its_queue, token in unanswered if its_queue is queue]
+                    await self._line.call(partial(self._store.release, queue, tokens))
             except asyncio.CancelledError:
-                self._unanswered.append((queue, token))
+                self._unanswered += unanswered
                 raise
 
     def _silent_since_ms(self, now: float) -> int | None:
         """Since when (ms, the server's clock) holders of leases may not have been heard that live all the same."""
         line = self._line
-        if line.lost_at is not None and (line.back_at is None or now - line.back_at < self._lease):
+        back_at = now if line.back_at is None else line.back_at
+        # Whoever lives has renewed within the last third of its lease: a shorter outage did nobody harm.
+        if line.lost_at is not None and back_at - line.lost_at >= self._lease / 3 and now - back_at < self._lease:
             return self._server_ms(line.lost_at)
         if self._server_is_new and now - self._opened_at < self._lease:
             return 0

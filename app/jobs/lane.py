@@ -68,8 +68,7 @@ class Lane:
             self.wake.clear()
             # Before the question: what happens while it is on its way may put jobs where it found none.
             happened = self._happened()
-            asked_at = asyncio.get_running_loop().time()
-            claim = await self._claimer.claim(self.queue, limit)
+            claim, asked_at = await self._claimer.claim(self.queue, limit)
             for job in claim.jobs:
                 self._start(job, asked_at)
             if not claim.jobs:

@@ -30,8 +30,15 @@ class Leases:
         """Extends them, and ends the jobs that are another worker's by now."""
         running = list(self._running)
         claims = [job.claimed for job in running] + [finish.job for finish in self._committer.pending()]
-        asked_at = asyncio.get_running_loop().time()
-        held = await self._line.call(lambda: self._store.renew(claims)) if claims else []
+        asked_at = 0.0
+
+        async def ask() -> list[Held]:
+            # Again and again where Redis is away: what counts is when it was asked for what it granted.
+            nonlocal asked_at
+            asked_at = asyncio.get_running_loop().time()
+            return await self._store.renew(claims) if claims else []
+
+        held = await self._line.call(ask)
         self._renewed_at = asked_at
         for job, how in zip(running, held, strict=False):
             if job not in self._running:

@@ -17,9 +17,11 @@ WAITED_FOR = "indostar:limits"
 # How much of the rate may come at once after a time in which less came (ms' worth).
 BURST_MS = 100
 # Turns are given out so far ahead: a worker that is held up for a moment does not hold up the others.
-HORIZON_MS = 1000
-# How long after its turn a job may come: an idle worker takes milliseconds, a busy one has to free a slot.
-PATIENCE_MS = 2000
+HORIZON_MS = 500
+# How long after its turn a job may come: an idle worker takes milliseconds, a busy one has to free a slot, and what the
+# job does before it enters the limit may have to wait for a slow database. However long, no more than half a second's
+# worth of turns lies untaken (pace.lua).
+PATIENCE_MS = 15_000
 # How long a job keeps its turn while it waits for another limit.
 KEPT_MS = 3_600_000
 
@@ -109,7 +111,8 @@ class LimitStore:
 
     async def waited_for(self) -> set[str]:
         """The names of the limits that jobs wait for."""
-        return {name.decode() for name in await self._wire.call("SMEMBERS", WAITED_FOR)}
+        # What only a foreign hand writes is no limit's name.
+        return {name.decode(errors="replace") for name in await self._wire.call("SMEMBERS", WAITED_FOR)}
 
 
 def _words(limit: Limit) -> tuple[Any, Any, Any]:

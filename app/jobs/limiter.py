@@ -12,7 +12,7 @@ from app.jobs.limits import Limit
 from app.jobs.outage import RedisLine
 from app.jobs.store import MOST_JOBS_A_SCRIPT, ClaimedJob
 
-# How often turns are given out while jobs wait (seconds); they are given a second ahead.
+# How often turns are given out while jobs wait (seconds); they are given half a second ahead.
 PACE_EVERY = 0.2
 # How often a worker looks whether any wait: one whose own job begins to wait knows without looking.
 LOOK_EVERY = 1.0

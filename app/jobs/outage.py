@@ -15,8 +15,9 @@ T = TypeVar("T")
 
 # ReadOnlyError: the server was a primary until a fail-over a moment ago. OutOfMemoryError: it takes no writes now.
 REDIS_DOWN = (RedisConnectionError, RedisTimeoutError, BusyLoadingError, ReadOnlyError, OutOfMemoryError, OSError)
-# The same in words for which redis-py has no class. Source: Redis, server.c (shared objects).
-REFUSED_FOR_NOW = ("MISCONF", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
+# The same in words for which redis-py has no class. Source: Redis, server.c (shared objects). The last is a key that
+# somebody else uses for something else: only a person can put that right, and a worker that ended would not help.
+REFUSED_FOR_NOW = ("MISCONF", "BUSY", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "WRONGTYPE")
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 1.0
 
@@ -38,6 +39,8 @@ class RedisLine:
         self.back_at: float | None = None
         # When the calls that are under way were asked for, the oldest first.
         self._asked_at: dict[object, float] = {}
+        # Calls that Redis would not take at their last try: a server that only answers what is read is not back.
+        self._refused: set[object] = set()
 
     @property
     def unanswered_since(self) -> float | None:
@@ -52,18 +55,24 @@ class RedisLine:
         """What `command` returns, called again until Redis answers."""
         loop = asyncio.get_running_loop()
         wait = FIRST_WAIT
-        while True:
-            try:
-                answer = await self._ask(command, loop.time())
-            except (*REDIS_DOWN, ResponseError) as error:
-                if not is_outage(error):
-                    raise
-                self._note_failure(error, loop.time())
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, LONGEST_WAIT)
-            else:
-                self._note_answer(loop.time())
-                return answer
+        this = object()
+        try:
+            while True:
+                try:
+                    answer = await self._ask(command, loop.time())
+                except (*REDIS_DOWN, ResponseError) as error:
+                    if not is_outage(error):
+                        raise
+                    self._refused.add(this)
+                    self._note_failure(error, loop.time())
+                    await asyncio.sleep(wait)
+                    wait = min(wait * 2, LONGEST_WAIT)
+                else:
+                    self._refused.discard(this)
+                    self._note_answer(loop.time())
+                    return answer
+        finally:
+            self._refused.discard(this)
 
     async def _ask(self, command: Callable[[], Awaitable[T]], now: float) -> T:
         call = object()
@@ -78,9 +87,11 @@ class RedisLine:
             # The outage began at some time after the last answer.
             self.lost_at = now if self.answered_at is None else self.answered_at
             self.back_at = None
-            log.warning("redis.lost", error=type(error).__name__)
+            log.warning("redis.lost", error=type(error).__name__, reason=str(error))
 
     def _note_answer(self, now: float) -> None:
+        if self._refused:
+            return
         if not self.is_up and self.lost_at is not None:
             self.back_at = now
             log.info("redis.back", seconds=round(now - self.lost_at, 1))

@@ -3,13 +3,14 @@
 import os
 import socket
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import orjson
 from redis.asyncio import Redis
+from redis.asyncio.client import Pipeline
 
 from app.jobs.queues import Queue
 
@@ -42,8 +43,9 @@ class WorkerEntry:
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> Self:
-        fields: dict[str, Any] = orjson.loads(raw)
-        return cls(**fields)
+        said: dict[str, Any] = orjson.loads(raw)
+        # A later release, in the midst of a deployment, may say more.
+        return cls(**{field.name: said[field.name] for field in fields(cls)})
 
 
 class Registry:
@@ -63,14 +65,21 @@ class Registry:
             pipe.zadd(WORKERS, {entry.id: entry.seen_ms})
             pipe.zremrangebyscore(WORKERS, "-inf", entry.seen_ms - 10 * int(self.TTL.total_seconds() * 1000))
             pipe.set(self._key, entry.id, px=self.TTL)
-            await pipe.execute()
+            await _execute(pipe)
 
     async def sign_off(self, worker: str) -> None:
         """Removes the entry. The health key stays to its siblings; without any it runs out."""
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.delete(ENTRY + worker)
             pipe.zrem(WORKERS, worker)
-            await pipe.execute()
+            await _execute(pipe)
+
+
+async def _execute(pipe: Pipeline) -> None:
+    """Raises what Redis says of a command in its own words, before which redis-py would put others."""
+    for answer in await pipe.execute(raise_on_error=False):
+        if isinstance(answer, Exception):
+            raise answer
 
 
 async def workers(redis: Redis) -> list[WorkerEntry]:

@@ -247,7 +247,9 @@ class _JobAttempt:
         except Exception as error:  # noqa: BLE001 -- what a result raises when it is written must not undo a success
             reason = ErrorRecord.of(error).message
             log.warning("job.result_not_kept", reason=reason, **self._fields())
-            text = serialize({**data, "r": f"<a result that could not be kept: {reason}>"})
+            # Without the arguments, which may be what can't be written: orjson reads deeper nesting than it writes.
+            data |= {"a": (), "k": {}, "r": f"<a result that could not be kept: {reason}>"}
+            text = serialize(data)
         life_ms = int(self.runner.result_ttl.total_seconds() * 1000)
         return Finish(op, self.job, life_ms, text, other_queue=self.memory.arrival or "")
 

@@ -58,8 +58,7 @@ class RunningJobs:
     async def abandon(self) -> None:
         """Ends them and records nothing: they are left to their leases."""
         tasks = self._tasks()
-        for task in tasks:
-            task.cancel()
+        self.hand_back()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def until_none(self, deadline: float) -> None:

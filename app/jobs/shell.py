@@ -40,16 +40,23 @@ async def run_until_cancelled(worker: Worker) -> None:
     gc.collect()
     gc.freeze()
     running = asyncio.create_task(worker.run(), name="worker")
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        worker.stop()
+    while True:
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError:
-            # A second signal: whoever sent it does not want to wait for the grace time.
-            worker.hand_back()
-            await running
+            if running.done():
+                raise
+            hurry(worker)
+        else:
+            return
+
+
+def hurry(worker: Worker) -> None:
+    """Lets it drain; from the second time on, it hands back what it runs."""
+    if worker.is_stopping:
+        worker.hand_back()
+    else:
+        worker.stop()
 
 
 def _burst_wanted() -> bool:

@@ -32,8 +32,9 @@ T = TypeVar("T")
 
 # More would hold up every other client of the server, and Lua's unpack has an end.
 MOST_JOBS_A_SCRIPT = 100
-# Entries of the event stream; each tells of up to a hundred jobs. Whoever reads it trims it long before.
-MOST_EVENTS = 20_000
+# Entries of the event stream; each tells of up to a hundred jobs, arguments and results included. Nobody reads and
+# trims it yet, so that the cap alone bounds its memory: a few hundred MB where all of them are full of mails.
+MOST_EVENTS = 5_000
 
 QUEUE_KEYS = tuple(queue.key for queue in Queue)
 # How the score of a job ends that waits for a limit: due times are whole milliseconds.
@@ -155,9 +156,9 @@ class JobStore:
         job.was_due = False
         return job
 
-    async def release(self, queue: Queue, token: str) -> int:
-        """Gives back the jobs of a claim whose answer was lost; returns how many there were."""
-        return int(await self._recording.run(RELEASE, (queue.key, CLAIMS, EVENTS), token, self._now, MOST_EVENTS))
+    async def release(self, queue: Queue, tokens: Sequence[str]) -> int:
+        """Gives back the jobs of claims whose answers were lost; returns how many there were."""
+        return int(await self._recording.run(RELEASE, (queue.key, CLAIMS, EVENTS), self._now, MOST_EVENTS, *tokens))
 
     async def aborts(self) -> list[tuple[str, int]]:
         """The jobs that are to be aborted, and when (ms) that was asked."""
@@ -240,12 +241,11 @@ def _claimed(queue: Queue, token: str, rows: Sequence[Any]) -> Iterator[ClaimedJ
             job_id.decode(),
             queue,
             token,
-            int(float(due)),
+            _milliseconds(due) or 0,
             payload,
-            # A foreign hand may have written something else.
-            int(tries) if tries and tries.isdigit() else 0,
+            _count(tries),
             memory,
-            int(lost or 0),
+            _count(lost),
             _milliseconds(abort),
             has_waited=due.endswith(WAITING_MARK),
         )
@@ -257,6 +257,11 @@ def _is_text(raw: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _count(raw: bytes | None) -> int:
+    """0 also for what is no number, which only a foreign hand writes."""
+    return int(raw) if raw and raw.isdigit() else 0
 
 
 def _milliseconds(score: bytes | None) -> int | None:

@@ -14,7 +14,7 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from app.jobs.outage import LONGEST_WAIT, REDIS_DOWN
+from app.jobs.outage import LONGEST_WAIT, REDIS_DOWN, is_outage
 from app.jobs.queues import ABORTS, PAUSED
 from app.jobs.wire import ANSWER_WITHIN, patient_connection
 
@@ -43,11 +43,10 @@ class WakeUp:
                 finally:
                     self.is_listening = False
                     await connection.disconnect(nowait=True)
-            except ResponseError as refusal:
-                log.warning("wakeup.refused", reason=str(refusal))
-                return
-            except REDIS_DOWN:
-                pass
+            except (*REDIS_DOWN, ResponseError) as refusal:
+                if not is_outage(refusal):
+                    log.warning("wakeup.refused", reason=str(refusal))
+                    return
             await asyncio.sleep(LONGEST_WAIT)
 
     async def _listen(self, connection: AbstractConnection) -> None:

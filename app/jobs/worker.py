@@ -134,6 +134,10 @@ class Worker:
         # How many things had happened when each last asked and found nothing.
         self._dry: dict[Lane | Limiter, int] = {}
 
+    @property
+    def is_stopping(self) -> bool:
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Asks it to drain: no more claims, running jobs may end within the grace time."""
         self._stopping.set()

@@ -76,18 +76,21 @@ class Child:
         if self._is_to_end or self.ended.is_set():
             return
         self._is_to_end = True
-        self._terminate()
+        self._send(signal.SIGTERM)
         asyncio.get_running_loop().call_later(self._patience.total_seconds(), self._kill)
 
     def hurry(self) -> None:
-        """Passes on a second signal: what it works on is handed back at once."""
-        self._terminate()
+        """Passes on a second signal: what it works on is handed back at once.
 
-    def _terminate(self) -> None:
+        Another one than the first, which others may send to the whole group of processes as well.
+        """
+        self._send(signal.SIGINT)
+
+    def _send(self, sign: signal.Signals) -> None:
         if not self.ended.is_set():
             # asyncio's own way would look for an exit code first, and may take it from whoever waits for it.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+                os.kill(self.pid, sign)
 
     def _kill(self) -> None:
         if not self.ended.is_set():

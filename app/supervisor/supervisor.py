@@ -51,7 +51,9 @@ class Supervisor:
                 await self._keep_places()
             except* RefusedToStart:
                 refused = True
-            drained = await self._drain()
+            finally:
+                # Also where the system has no room for another child.
+                drained = await self._drain()
         log.info("supervisor.stopped")
         return WRONG_CALL if refused else int(not drained)
 

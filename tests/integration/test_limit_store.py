@@ -200,7 +200,7 @@ async def test_who_comes_later_does_not_pass_those_who_wait(line: Line) -> None:
 
 
 async def test_who_waits_again_keeps_its_place(line: Line) -> None:
-    limit = Limit("mail", per_second=1)
+    limit = Limit("mail", per_second=2)
     await line.put("a", "b", "c", "d")
     places = {"a": 1, "b": 2, "c": 3, "d": 4}
     await line.ask_all(limit, await line.claim(), places=[1, 2, 3, 4])

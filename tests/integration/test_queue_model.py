@@ -117,7 +117,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(claim=unanswered)
     def release(self, claim: tuple[Queue, str]) -> None:
-        assert self.do(self.store.release(*claim)) == self.model.release(*claim)
+        assert self.do(self.store.release(claim[0], [claim[1]])) == self.model.release(*claim)
 
     @rule(target=claimed, job_id=ids)
     def take(self, job_id: str) -> Any:

@@ -41,15 +41,19 @@ for n = 1, tonumber(ARGV[at]) do
   if rate then
     limit.interval = 1000 / rate
     limit.early = math.max(math.floor(burst_ms / limit.interval) - 1, 0) * limit.interval
-    limit.tat = math.max(tonumber(redis.call('GET', key .. ':tat') or 0), now)
+    limit.tat = math.max(tonumber(redis.call('GET', key .. ':tat') or 0) or 0, now)
   end
   limits[n] = limit
 end
 local reply = {}
 for i = at + 1, #ARGV, 3 do
   local limit, id, permit = limits[tonumber(ARGV[i])], ARGV[i + 1], ARGV[i + 2]
-  local may_enter = limit.granted > 0 and redis.call('ZREM', limit.key .. ':granted', id) == 1
-  if may_enter then
+  -- Within already: the answer was lost, and it was asked again.
+  local is_within = limit.most and redis.call('ZSCORE', limit.key .. ':held', permit)
+  local may_enter = is_within or limit.granted > 0 and redis.call('ZREM', limit.key .. ':granted', id) == 1
+  if is_within then
+    limit.within = limit.within - 1
+  elseif may_enter then
     limit.granted = limit.granted - 1
   elseif not limit.is_waited_for then
     local is_full = limit.most and limit.within + limit.granted >= limit.most

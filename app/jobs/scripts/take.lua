@@ -26,7 +26,7 @@ for i = 7, #KEYS do
     redis.call('SET', 'arq:in-progress:' .. id, token, 'PX', lease)
     redis.call('PERSIST', 'arq:job:' .. id)
     if is_lease then
-      redis.call('HINCRBY', KEYS[2], id, 1)
+      redis.call('HSET', KEYS[2], id, (tonumber(redis.call('HGET', KEYS[2], id) or 0) or 0) + 1)
       redis.call('HDEL', KEYS[6], id)
     end
     local kept = redis.call('MGET', 'arq:job:' .. id, 'arq:retry:' .. id, 'indostar:memory:' .. id)

@@ -38,7 +38,7 @@ class Countdown:
         self._armed = False
 
     def task(self, loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
-        self._armed |= coroutine.__qualname__ == "Worker._run"
+        self._armed |= coroutine.__qualname__ == "RunningJobs._run"
         return asyncio.Task(self._counted(coroutine), loop=loop, **options)
 
     async def _counted(self, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -179,12 +179,17 @@ async def test_a_wrong_setting_stops_it_with_a_line_and_no_traceback(environment
 
 
 async def test_a_loop_that_dies_ends_the_process(environment: Mapping[str, str], pool: JobPool) -> None:
-    await pool.set(Queue.DEFAULT.key, "not a queue")
-
-    code, output = await run_to_end(*ARQ, environment=environment)
+    await pool.acl_setuser(
+        "guest", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-zrange"]
+    )
+    url = environment["REDIS_URL"].replace("redis://", "redis://guest:any@")
+    try:
+        code, output = await run_to_end(*ARQ, environment={**environment, "REDIS_URL": url})
+    finally:
+        await pool.acl_deluser("guest")
 
     assert code == 1
-    assert "WRONGTYPE" in output
+    assert "has no permissions" in output
 
 
 async def test_it_lives_through_an_outage_of_redis_and_ends_well_during_one(environment: Mapping[str, str]) -> None:

@@ -14,7 +14,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.jobs.failures import WrongArguments
 from app.jobs.payload import Payload
-from app.jobs.queues import EVENTS, Queue, queue_by_key
+from app.jobs.queues import ENDED, EVENTS, Queue, queue_by_key
 from app.jobs.serializer import deserialize, serialize
 from app.jobs.store import MOST_EVENTS, MOST_JOBS_A_SCRIPT
 from app.jobs.task import TaskRegistry
@@ -155,11 +155,11 @@ class JobPool(ArqRedis):
 
     async def _send(self, words: Sequence[Any]) -> list[bool]:
         try:
-            reply = await self._wire.run(ENQUEUE, (EVENTS,), "", MOST_EVENTS, *words)
+            reply = await self._wire.run(ENQUEUE, (EVENTS, ENDED), "", MOST_EVENTS, *words)
         except RedisConnectionError:
             # The connection may have been dropped while nobody used it. Asking again is safe: the script knows the
             # payload if it has it already.
-            reply = await self._wire.run(ENQUEUE, (EVENTS,), "", MOST_EVENTS, *words)
+            reply = await self._wire.run(ENQUEUE, (EVENTS, ENDED), "", MOST_EVENTS, *words)
             return [how in {ENQUEUED, ID_TAKEN_BY_THE_SAME} for how in reply]
         return [how == ENQUEUED for how in reply]
 

@@ -14,6 +14,7 @@ from app.jobs.progress import Progress
 from app.jobs.queues import (
     ABORTS,
     CLAIMS,
+    ENDED,
     EPOCH,
     EVENTS,
     FAILED_JOBS,
@@ -205,7 +206,8 @@ class JobStore:
             words: list[Any] = []
             for job in batch:
                 words += (job.id, job.token, job.queue.key)
-            reply = await self._recording.run(RENEW, (CLAIMS, EPOCH), self.lease_ms, self._now, *words)
+            keys = (CLAIMS, EPOCH, EVENTS)
+            reply = await self._recording.run(RENEW, keys, self.lease_ms, self._now, MOST_EVENTS, *words)
             held += map(Held, reply)
         return held
 
@@ -229,7 +231,7 @@ class JobStore:
             words += (finish.op, job.id, job.token, job.queue.key, finish.other_queue or finish.limit)
             words += (finish.number, finish.text, finish.tries)
             words.append(job.payload or b"" if with_payload else b"")
-        keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS, *QUEUE_KEYS)
+        keys = (CLAIMS, LOST, PROGRESS, FAILED_JOBS, EPOCH, EVENTS, ABORTS, ENDED, *QUEUE_KEYS)
         reply = await self._recording.run(FINISH, keys, self._now, MOST_EVENTS, *words)
         return [Held(how) for how in reply]
 

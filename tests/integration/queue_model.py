@@ -132,6 +132,10 @@ class QueueModel:
 
     def renew(self, claimed: ClaimedJob) -> Held:
         job = self.jobs.get(claimed.id)
+        is_anew = job is not None and job.due is not None and job.queue is claimed.queue
+        if job is not None and is_anew and self._is_forgotten(claimed):
+            # Its holder lives, and nobody else should run it at the same time.
+            job.holder, job.is_told = claimed.token, True
         if job is not None and job.holder == claimed.token:
             job.due = self.lease_end
             return Held.BY_US

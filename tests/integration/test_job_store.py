@@ -9,8 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from app.jobs.claimer import Claimer
 from app.jobs.control import pause, resume
 from app.jobs.outage import RedisLine
-from app.jobs.pool import JobPool
-from app.jobs.queues import Queue
+from app.jobs.pool import JobPool, NewJob
+from app.jobs.queues import ENDED, Queue
 from app.jobs.store import Claim, ClaimedJob, Finish, Held, JobStore
 from app.jobs.task import TaskRegistry
 from tests.running import open_pool
@@ -232,6 +232,32 @@ async def test_an_end_counts_for_the_same_job_enqueued_anew_after_a_flushall(clo
 
     assert (await clock.b.claim(QUEUE, "t2", 10)).jobs == []
     assert not await clock.pool.exists("arq:job:j")
+
+
+async def test_a_job_enqueued_anew_after_a_flushall_is_still_with_the_worker_that_runs_it(clock: Clock) -> None:
+    await clock.put("j")
+    running = await claim_one(clock.a, "t1")
+    await clock.pool.flushall()
+    await clock.put("j", due=LEASE)
+
+    assert await clock.a.renew([running]) == [Held.BY_US]
+    clock.set(LEASE)
+
+    assert (await clock.b.claim(QUEUE, "t2", 10)).jobs == []
+    assert await clock.a.finish([again(running)]) == [Held.BY_US]
+    assert (await claim_one(clock.b, "t3")).tries == 1
+
+
+async def test_a_job_whose_end_is_not_on_record_elsewhere_is_not_enqueued_again(clock: Clock) -> None:
+    await clock.put("outbox:1", "other")
+    for job in (await clock.a.claim(QUEUE, "t1", 10)).jobs:
+        await clock.a.finish([done(job)])
+    await clock.pool.delete("arq:result:outbox:1", "arq:result:other")
+
+    new = [NewJob(job_id, QUEUE, PAYLOAD, "") for job_id in ("outbox:1", "other")]
+
+    assert await clock.pool.send(new) == [False, True]
+    assert await clock.pool.smembers(ENDED) == {b"outbox:1"}
 
 
 async def test_what_failed_after_a_flushall_keeps_its_payload(clock: Clock) -> None:

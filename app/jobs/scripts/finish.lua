@@ -1,6 +1,6 @@
 -- Records how attempts ended, each only where its worker still holds the job.
 --
--- KEYS: claims, lost, progress, failed, epoch, events, aborts, then every queue.
+-- KEYS: claims, lost, progress, failed, epoch, events, aborts, ended, then every queue.
 -- ARGV: now (ms; '' = the server's), most events kept, then nine for each job: op, id, token, queue key, other queue key, number, text, tries, payload
 -- op 'done'  the job ended: number = result's life (ms), text = result. other = where it first arrived, or ''
 --    'fail'  the same, and its result and payload are kept for a re-run
@@ -44,7 +44,7 @@ for n, id in ipairs(ids) do
     elseif not has_ended and (is_over or not is_anew) then
       ours, reply[n] = true, 1
       if is_anew then
-        for key = 8, #KEYS do
+        for key = 9, #KEYS do
           redis.call('ZREM', KEYS[key], id)
         end
       elseif op ~= 'done' then
@@ -68,6 +68,10 @@ for n, id in ipairs(ids) do
         redis.call('SET', 'arq:result:' .. id, text)
       end
       ended[#ended + 1] = id
+      if string.sub(id, 1, 7) == 'outbox:' then
+        -- Until it is on record in the outbox that this one is over.
+        redis.call('SADD', KEYS[8], id)
+      end
       dropped[#dropped + 1] = 'arq:retry:' .. id
       dropped[#dropped + 1] = 'indostar:memory:' .. id
       if op == 'done' then

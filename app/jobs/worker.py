@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -15,6 +15,7 @@ import structlog
 from app.jobs.aborts import Aborts
 from app.jobs.claimer import Claimer
 from app.jobs.committer import Committer
+from app.jobs.companions import Companion, catch_up, keep_running
 from app.jobs.context import Resources
 from app.jobs.keeping import Keeper
 from app.jobs.lane import POLL, Lane
@@ -64,7 +65,8 @@ class WorkerOptions:
     `grace` how long running jobs may go on after `stop()` before they are handed back. After `most_jobs`, or beyond
     `most_memory` bytes, the worker stops by itself, or calls `on_worn_out` once and goes on where that is given; None
     is without end. `on_ready` is called when it is registered and serves. `limits` are those that jobs share beside
-    the limits of their tasks.
+    the limits of their tasks. `companions` run beside the jobs until it drains; a burst worker lets them catch up
+    before it takes the queues for empty.
     """
 
     slots: Mapping[Queue, int]
@@ -78,6 +80,7 @@ class WorkerOptions:
     on_ready: Callable[[], None] | None = None
     burst: bool = False
     limits: Collection[Limit] = ()
+    companions: Sequence[Companion] = ()
 
 
 class Worker:
@@ -133,6 +136,9 @@ class Worker:
         self._failed = 0
         # How many things had happened when each last asked and found nothing.
         self._dry: dict[Lane | Limiter, int] = {}
+        # What had happened when the companions last had caught up.
+        self._caught_up_at = -1
+        self._catch_ups = 0
 
     @property
     def is_stopping(self) -> bool:
@@ -188,14 +194,18 @@ class Worker:
             start("watchdog", Watchdog(patience=min(5.0, self._lease / 3)).run),
         ]
         lanes = [start(f"lane {lane.queue}", partial(serve, lane)) for lane in self._lanes]
-        schedules = [] if self._options.burst else [start("schedules", self._scheduler.run)]
+        beside = [start(each.name, partial(keep_running, each)) for each in self._options.companions]
+        if not self._options.burst:
+            beside.append(start("schedules", self._scheduler.run))
+        elif self._options.companions:
+            beside.append(start("catching up", self._catch_up))
         try:
             await self._stopping.wait()
-            for schedule in schedules:
-                schedule.cancel()
+            for loop in beside:
+                loop.cancel()
             await self._drain(lanes)
         finally:
-            for loop in (*keeping, *lanes):
+            for loop in (*keeping, *lanes, *beside):
                 loop.cancel()
 
     async def _drain(self, lanes: list[asyncio.Task[None]]) -> None:
@@ -243,12 +253,24 @@ class Worker:
 
     def _count_of_events(self) -> int:
         """Grows with each start, end and record of a job: any of them may have put another on any queue."""
-        return self._running.changes + self._committer.batches
+        return self._running.changes + self._committer.batches + self._catch_ups
+
+    async def _catch_up(self) -> None:
+        """Lets the companions catch up after whatever happened, and has all others ask once more after that."""
+        while True:
+            happened = self._count_of_events()
+            if happened != self._caught_up_at:
+                await catch_up(self._options.companions)
+                self._catch_ups += 1
+                self._caught_up_at = happened + 1
+            await asyncio.sleep(POLL)
 
     def _note_dry(self, who: Lane | Limiter, happened: int) -> None:
         """In burst mode, stops once all have asked and found nothing since the last thing that happened."""
         self._dry[who] = happened
         if not self._options.burst or self._running or self._committer.pending():
+            return
+        if self._options.companions and self._caught_up_at != happened:
             return
         asked: list[Lane | Limiter] = [*self._lanes, self._limiter]
         if all(self._dry.get(each) == self._count_of_events() for each in asked):

@@ -1,14 +1,48 @@
 """A job as it lies in Redis: arq's payload fields and three of ours."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from app.jobs.failures import UnreadablePayload
 from app.jobs.serializer import TAG_IN_JSON, deserialize, serialize
 
 # What pickle protocols 2 to 5 begin with: worth a name of its own, for it means a pool without our serializer.
 _PICKLE = b"\x80"
+# The largest mail that is accepted, twice over for its escapes in JSON; what is larger belongs somewhere else.
+MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
+
+
+def why_unfit(raw: bytes) -> str | None:
+    """What keeps JSON that we wrote out of a job; None where nothing does."""
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        return f"they have {len(raw)} bytes; at most {MAX_PAYLOAD_BYTES} fit a job"
+    if b"\\u" not in raw:
+        return None
+    text = "".join(_texts(json.loads(raw)))
+    if "\0" in text:
+        return "they contain the character NUL, which PostgreSQL can't hold"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # No provider, page or table could hold it.
+        return "they contain a lone surrogate, which is no character"
+    return None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _texts(item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +68,15 @@ class Payload:
         }  # fmt: skip
         ours = {"queue": self.queue, "expires": self.expires_ms, "root": self.root}
         return serialize(data | {name: value for name, value in ours.items() if value is not None})
+
+    @staticmethod
+    def of_json(
+        task: str, kwargs: str, enqueued_ms: int, *, queue: str | None = None, root: str | None = None
+    ) -> bytes:
+        """A payload whose arguments are a JSON object already; whether they fit is found out where it runs."""
+        data = {"v": 1, "t": None, "f": task, "a": (), "k": orjson.Fragment(kwargs), "et": enqueued_ms}
+        ours = {"queue": queue, "root": root}
+        return orjson.dumps(data | {name: value for name, value in ours.items() if value is not None})
 
     @classmethod
     def from_bytes(cls, raw: bytes) -> "Payload":

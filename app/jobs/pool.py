@@ -13,15 +13,12 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from app.jobs.failures import WrongArguments
-from app.jobs.payload import Payload
+from app.jobs.payload import Payload, why_unfit
 from app.jobs.queues import ENDED, EVENTS, Queue, queue_by_key
 from app.jobs.serializer import deserialize, serialize
 from app.jobs.store import MOST_EVENTS, MOST_JOBS_A_SCRIPT
 from app.jobs.task import TaskRegistry
 from app.jobs.wire import ANSWER_WITHIN, Script, Wire
-
-# The largest mail that is accepted, twice over for its escapes in JSON; what is larger belongs somewhere else.
-MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 
 ENQUEUE = Script("enqueue")
 # What enqueue.lua says of a job. The latter may tell of our own first question, whose answer was lost.
@@ -131,12 +128,8 @@ class JobPool(ArqRedis):
             queue=None if queue is task.queue else queue.key,
             expires_ms=None if expires_ms is None else now_ms + expires_ms,
         ).to_bytes()
-        if b"\\ud" in payload:
-            # Only a lone surrogate is written so: no provider, page or table could hold it.
-            raise WrongArguments(task.name, [("", "they contain a lone surrogate, which is no character")])
-        if len(payload) > MAX_PAYLOAD_BYTES:
-            fault = f"they have {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} fit a job"
-            raise WrongArguments(task.name, [("", fault)])
+        if reason := why_unfit(payload):
+            raise WrongArguments(task.name, [("", reason)])
         return NewJob(job_id or uuid4().hex, queue, payload, due)
 
     async def send(self, jobs: Sequence[NewJob]) -> list[bool]:

@@ -22,6 +22,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 TaskFunction = Callable[Concatenate[Context, P], Awaitable[R]]
 
+# What `outbox.add` takes for itself beside a task's arguments.
+RESERVED_ARGUMENTS = frozenset({"key", "not_before"})
+
 SOFT_TIME_LIMIT = timedelta(minutes=25)
 TIME_LIMIT = timedelta(minutes=30)
 
@@ -73,6 +76,8 @@ class Task(Generic[P, R]):
         self.visible = frozenset(options.get("visible", ()))
         if unknown := self.visible - self.arguments.model.model_fields.keys():
             raise TypeError(f"{self.name} has no argument {', '.join(sorted(unknown))} to show")
+        if reserved := RESERVED_ARGUMENTS & self.arguments.model.model_fields.keys():
+            raise TypeError(f"{self.name} has an argument {', '.join(sorted(reserved))}: the outbox needs that name")
         self.limit = Limit(f"task:{self.name}", options.get("max_per_second"), options.get("max_in_flight"))
         schedule = options.get("schedule")
         self.schedule = schedule(function) if schedule else None

@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from app.db.engine import Database
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.registry import health_key
 from app.jobs.shell import run_instead
 from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
+from app.outbox.relay import OutboxRelay
 from app.settings import Settings
 from app.tasks.registry import TASKS
 from app.tasks.resources import open_resources, provider_limits
@@ -37,7 +40,10 @@ async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterat
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
     try:
         async with open_resources(settings) as resources:
-            yield Worker(pool, resources, options)
+            relay = OutboxRelay(
+                resources[Database], settings.database_url.get_secret_value(), pool, lease=options.lease
+            )
+            yield Worker(pool, resources, replace(options, companions=[*options.companions, relay]))
     finally:
         await pool.aclose()
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
-    ("app.notify",),
+    ("app.notify", "app.outbox"),
     ("app.logs",),
     ("app.supervisor",),
     ("app.providers", "app.db", "app.jobs"),
@@ -22,7 +22,14 @@ LAYERS = (
 # and what `make run` starts it starts as processes.
 ALLOWED_BETWEEN_ENTRIES = {("app.cli", "app.dev"), ("app.__main__", "app.cli")}
 # Neighbours that know nothing of each other.
-STRANGERS = {("app.jobs", "app.db"), ("app.jobs", "app.providers"), ("app.providers", "app.jobs")}
+STRANGERS = {
+    ("app.jobs", "app.db"),
+    ("app.db", "app.jobs"),
+    ("app.jobs", "app.providers"),
+    ("app.providers", "app.jobs"),
+    ("app.notify", "app.outbox"),
+    ("app.outbox", "app.notify"),
+}
 
 
 def modules() -> Iterator[tuple[str, Path]]:

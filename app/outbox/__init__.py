@@ -1,0 +1,5 @@
+"""Jobs written in the caller's own transaction: `await outbox.add(session, task, ...)`."""
+
+from app.outbox.outbox import add
+
+__all__ = ["add"]

@@ -343,3 +343,16 @@ async def test_a_worker_relays_again_when_redis_is_back(tmp_path: Path, database
             await server.start()
 
             await until(lambda: len(greeted) == 2, within=20)
+
+
+@pytest.mark.parametrize("name", ["C:\\udata", "🥛"])
+async def test_texts_that_only_look_strange_in_json_are_written_and_enqueued(
+    database: Database, pool: JobPool, relay: OutboxRelay, name: str
+) -> None:
+    greeted: list[Any] = []
+    await add(database, name)
+    await greet.enqueue(pool, name)
+
+    await run_burst(pool, [greeted], companions=[relay])
+
+    assert [what for _, _, what in greeted] == [f"Hello {name}"] * 2

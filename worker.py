@@ -39,7 +39,7 @@ class WorkerSettings:
         )
         for task in TASKS
     ]
-    cron_jobs = [task.schedule for task in TASKS if task.schedule is not None]
+    cron_jobs = [task.schedule.cron for task in TASKS if task.schedule is not None]
     # For --check; the stock worker itself is only a shell and stays offline.
     redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
     redis_pool = OfflinePool()

@@ -9,7 +9,6 @@ from app.jobs.lookup import JobRecord, JobState
 from app.jobs.memory import Attempt, AttemptOutcome
 from app.jobs.progress import Progress
 from app.jobs.queues import Queue
-from app.jobs.scheduler import cron_expression
 from app.jobs.serializer import ErrorRecord
 from app.jobs.task import Task
 
@@ -35,7 +34,6 @@ class TaskView(BaseModel):
 
     @classmethod
     def of(cls, task: Task[Any, Any]) -> Self:
-        cron = task.schedule
         return cls(
             name=task.name,
             queue=task.queue,
@@ -46,7 +44,7 @@ class TaskView(BaseModel):
             time_limit=task.time_limit.total_seconds(),
             max_per_second=task.limit.per_second,
             max_in_flight=task.limit.in_flight,
-            schedule=None if cron is None else cron_expression(cron),
+            schedule=None if task.schedule is None else task.schedule.crontab.expression,
         )
 
 

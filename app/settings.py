@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -87,6 +88,14 @@ def _header_text(value: SecretStr) -> SecretStr:
     return value
 
 
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no timezone of the tz database; it should be like UTC or Asia/Kolkata") from None
+    return value
+
+
 def _country_codes(value: object) -> object:
     if isinstance(value, str):
         return [code.strip().upper() for code in value.split(",") if code.strip()]
@@ -100,6 +109,7 @@ RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Key = Annotated[SecretStr, AfterValidator(_header_text)]
 PerSecond = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 InFlight = Annotated[int, Field(ge=1)]
+Timezone = Annotated[str, AfterValidator(_timezone)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
@@ -210,6 +220,9 @@ class Settings(QueueSettings, DatabaseSettings):
 
     admin_api_token: Key | None = None
     admin_api_readonly_token: Key | None = None
+
+    # Whose clocks the schedules go by.
+    schedule_timezone: Timezone = "UTC"
 
     notifications_concurrency: int = Field(default=100, ge=1, le=10_000)
     subscriptions_concurrency: int = Field(default=20, ge=1, le=10_000)

@@ -5,7 +5,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from app.jobs.scheduler import cron_expression
 from app.jobs.task import Task
 from app.tasks import TASKS
 
@@ -34,7 +33,7 @@ def as_json() -> list[dict[str, Any]]:
             "time_limit": task.time_limit.total_seconds(),
             "max_per_second": task.limit.per_second,
             "max_in_flight": task.limit.in_flight,
-            "schedule": None if task.schedule is None else cron_expression(task.schedule),
+            "schedule": None if task.schedule is None else task.schedule.crontab.expression,
         }
         for task in TASKS
     ]
@@ -54,7 +53,7 @@ def _section(task: Task[Any, Any]) -> list[str]:
         f"hard limit {_minutes(task.time_limit.total_seconds())}"
     )
     shared = f"; {task.limit} in all workers" if task.limit else ""
-    schedule = "" if task.schedule is None else f"; schedule `{cron_expression(task.schedule)}`"
+    schedule = "" if task.schedule is None else f"; schedule `{task.schedule.crontab.expression}`"
     return [
         f"## `{task.name}`",
         "",

@@ -17,6 +17,7 @@ from app.jobs.failures import UnknownTask
 from app.jobs.limits import Limit
 from app.jobs.queues import Queue
 from app.jobs.retry import DEFAULT_RETRY, RetryPolicy
+from app.jobs.schedule import CATCH_UP, Schedule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,8 +33,9 @@ TIME_LIMIT = timedelta(minutes=30)
 class TaskOptions(TypedDict, total=False):
     """What the decorator takes.
 
-    `schedule` makes an arq `cron(...)` of the function. `visible` names the arguments that viewers, logs and search
-    may see. `check` looks at several arguments together and returns what is wrong with them. `max_per_second` and
+    `schedule` makes an arq `cron(...)` of the function; `catch_up` is how late the latest slot that was missed may
+    still start, 24 hours unless it is given. `visible` names the arguments that viewers, logs and search may see.
+    `check` looks at several arguments together and returns what is wrong with them. `max_per_second` and
     `max_in_flight` limit how many of its jobs all workers together start and run at once.
     """
 
@@ -42,6 +44,7 @@ class TaskOptions(TypedDict, total=False):
     soft_time_limit: timedelta
     time_limit: timedelta
     schedule: Callable[[Callable[..., Any]], CronJob]
+    catch_up: timedelta
     visible: Collection[str]
     check: ArgumentCheck
     max_per_second: float
@@ -79,8 +82,9 @@ class Task(Generic[P, R]):
         if reserved := RESERVED_ARGUMENTS & self.arguments.model.model_fields.keys():
             raise TypeError(f"{self.name} has an argument {', '.join(sorted(reserved))}: the outbox needs that name")
         self.limit = Limit(f"task:{self.name}", options.get("max_per_second"), options.get("max_in_flight"))
-        schedule = options.get("schedule")
-        self.schedule = schedule(function) if schedule else None
+        cron = options.get("schedule")
+        catch_up = options.get("catch_up", CATCH_UP)
+        self.schedule = Schedule.declared(cron(function), catch_up, self.arguments) if cron else None
 
     async def __call__(self, context: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
         run: Callable[..., Awaitable[R]] = self.function

@@ -29,7 +29,6 @@ from app.jobs.queues import ABORTS, PAUSED, Queue
 from app.jobs.registry import MOST_RUNNING_SHOWN, Registry, WorkerEntry, resident_bytes
 from app.jobs.runner import JobRunner, wall_clock_ms
 from app.jobs.running_jobs import RunningJobs
-from app.jobs.scheduler import Scheduler
 from app.jobs.store import JobStore
 from app.jobs.wake import WakeUp
 from app.jobs.watchdog import Watchdog
@@ -126,7 +125,6 @@ class Worker:
             {lane.queue.key: [lane.wake] for lane in self._lanes}
             | {PAUSED: [lane.wake for lane in self._lanes], ABORTS: [self._aborts.wake]},
         )
-        self._scheduler = Scheduler(pool, self._line)
         self._keeper = Keeper(self._store, self._line, options.slots)
         self._registry = Registry(pool, options.health_key)
         self._stopping = asyncio.Event()
@@ -195,9 +193,7 @@ class Worker:
         ]
         lanes = [start(f"lane {lane.queue}", partial(serve, lane)) for lane in self._lanes]
         beside = [start(each.name, partial(keep_running, each)) for each in self._options.companions]
-        if not self._options.burst:
-            beside.append(start("schedules", self._scheduler.run))
-        elif self._options.companions:
+        if self._options.burst and self._options.companions:
             beside.append(start("catching up", self._catch_up))
         try:
             await self._stopping.wait()

@@ -5,13 +5,11 @@ import pickle
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import arq
 import pytest
 from arq.connections import RedisSettings
-from arq.cron import cron
 from arq.jobs import JobStatus
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -81,16 +79,6 @@ async def overrun_and_clean_up(ctx: Context) -> str:
 async def overrun(ctx: Context) -> None:
     """Never ends by itself."""
     await asyncio.Event().wait()
-
-
-# Not among the others: it would fire while they are tested.
-scheduled_tasks = TaskRegistry()
-
-
-@scheduled_tasks.task(queue=Queue.DEFAULT, schedule=partial(cron, second=set(range(60))))
-async def tick(ctx: Context) -> None:
-    """Runs every second."""
-    ctx[Diary].entries.append("tick")
 
 
 @pytest.fixture
@@ -423,15 +411,6 @@ async def test_a_pickled_payload_is_never_executed(pool: JobPool, diary: Diary) 
     await found(pool, "bad")
 
     assert sprung == ["sprung"]
-
-
-async def test_a_schedule_fires_each_slot_once_however_many_workers_run(redis_url: str, diary: Diary) -> None:
-    async with open_pool(redis_url, scheduled_tasks) as pool:
-        async with running_worker(pool, [diary]), running_worker(pool, [diary]):
-            await until(lambda: len(diary.entries) >= 2, within=10)
-
-        slots = [entry async for entry in pool.scan_iter("arq:result:schedule:tick:*")]
-        assert len(slots) == len(diary.entries)
 
 
 async def test_a_job_runs_once_however_many_workers_there_are(pool: JobPool, diary: Diary) -> None:

@@ -91,6 +91,9 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("SENDGRID_MAX_PER_SECOND", "inf", "finite"),
         ("TWILIO_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
         ("LOG_LEVEL", "LOUD", "DEBUG"),
+        ("SCHEDULE_TIMEZONE", "Asia/Bangalore", "tz database"),
+        ("SCHEDULE_TIMEZONE", "Asia", "tz database"),
+        ("SCHEDULE_TIMEZONE", "../UTC", "tz database"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_wrong(

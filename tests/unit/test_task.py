@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Annotated, Any
@@ -120,7 +120,44 @@ def test_the_summary_is_the_docstrings_first_line() -> None:
 
 def test_a_schedule_is_an_arq_cron_job() -> None:
     assert sweep.schedule is not None
-    assert (sweep.schedule.hour, sweep.schedule.minute) == (2, 0)
+    assert (sweep.schedule.cron.hour, sweep.schedule.cron.minute) == (2, 0)
+    assert sweep.schedule.crontab.expression == "0 2 * * *"
+
+
+def test_a_schedule_gives_its_task_the_day_it_works_for() -> None:
+    registry = TaskRegistry()
+
+    @registry.task(queue=Queue.DEFAULT, schedule=partial(cron, hour=0, minute=0), catch_up=timedelta(hours=12))
+    async def deliver(context: Context, milk: str = "cow", delivery_date: date | None = None) -> None:
+        """Deliver."""
+
+    assert deliver.schedule is not None
+    assert deliver.schedule.catch_up == timedelta(hours=12)
+    assert deliver.schedule.kwargs(date(2026, 3, 1)) == {"delivery_date": "2026-03-01"}
+    assert sweep.schedule is not None
+    assert sweep.schedule.kwargs(date(2026, 3, 1)) == {}
+
+
+async def weigh(context: Context) -> None:
+    """Weigh."""
+
+
+async def pour(context: Context, litres: int, date: date) -> None:
+    """Pour."""
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "sentence"),
+    [
+        (weigh, {"schedule": partial(cron, hour=25)}, "the schedule of weigh: hour 25 is not from 0 to 23"),
+        (weigh, {"schedule": partial(cron, month=2, day=30)}, "the schedule of weigh: no day ever matches"),
+        (weigh, {"schedule": cron, "catch_up": timedelta(-1)}, "the schedule of weigh: catch_up .* is negative"),
+        (pour, {"schedule": cron}, "the schedule of pour: nobody gives it litres"),
+    ],
+)
+def test_a_schedule_that_makes_no_sense_is_refused_by_its_name(function: Any, options: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        TaskRegistry().task(queue=Queue.DEFAULT, **options)(function)
 
 
 def test_two_tasks_of_one_name_are_refused() -> None:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
+    ("app.schedules",),
     ("app.notify", "app.outbox"),
     ("app.logs",),
     ("app.supervisor",),

@@ -1,6 +1,5 @@
 """The slots of schedules, against a clock that is looked at every minute."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
@@ -14,8 +13,8 @@ from hypothesis import strategies as st
 
 from app.jobs.crontab import Crontab
 from app.jobs.slots import next_slot, slots_between
+from tests.clocks import minute_by_minute
 
-MINUTE = timedelta(minutes=1)
 BERLIN = ZoneInfo("Europe/Berlin")
 # Moments at which clocks were changed, and ordinary ones.
 MOMENTS = {
@@ -44,37 +43,6 @@ def crontab(**fields: Any) -> Crontab:
 
 def at(time: str, zone: ZoneInfo = BERLIN) -> datetime:
     return datetime.fromisoformat(time).replace(tzinfo=zone).astimezone(UTC)
-
-
-def on_the_clock(fields: dict[str, set[int]], reading: datetime) -> bool:
-    shown = {
-        "month": reading.month,
-        "day": reading.day,
-        "weekday": reading.weekday(),
-        "hour": reading.hour,
-        "minute": reading.minute,
-    }
-    return all(shown[field] in values for field, values in fields.items())
-
-
-def minute_by_minute(
-    fields: dict[str, set[int]], after: datetime, until: datetime, zone: ZoneInfo
-) -> Iterator[datetime]:
-    """The slots as somebody finds them who looks at the clock every minute and remembers what it showed."""
-    is_hourly = len(fields.get("hour", range(24))) == 24
-    # Long enough to know every reading that can be repeated.
-    now = (after - timedelta(days=2)).replace(second=0, microsecond=0)
-    reading = now.astimezone(zone).replace(tzinfo=None)
-    seen = set()
-    while now <= until:
-        before, reading = reading, now.astimezone(zone).replace(tzinfo=None)
-        due = [reading] if is_hourly or reading not in seen else []
-        while not is_hourly and (before := before + MINUTE) < reading:
-            due.append(before)
-        if now > after and any(on_the_clock(fields, each) for each in due):
-            yield now
-        seen.add(reading)
-        now += MINUTE
 
 
 @st.composite

@@ -1,0 +1,1 @@
+"""Schedules that fire each slot exactly once, by a ledger in PostgreSQL."""

@@ -1,67 +1,40 @@
-"""Schedules against the real ledger: each slot becomes one thing, whatever happens to clocks and workers."""
+"""Schedules against the real ledger: what becomes of a slot, and what operators do."""
 
-import asyncio
-import types
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from itertools import count
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from arq.cron import cron
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from structlog.testing import capture_logs
 
 from app.db.engine import Database, DatabaseUnavailable
-from app.db.outbox import OutboxJob
-from app.db.schedules import ScheduleRun
-from app.jobs.context import Context
 from app.jobs.failures import WrongArguments
 from app.jobs.queues import Queue
-from app.jobs.task import Task, TaskRegistry
+from app.jobs.task import TaskRegistry
 from app.schedules import ledger
 from app.schedules.control import ScheduleControl, UnknownSchedule
 from app.schedules.firing import LOOK_AGAIN, ScheduleFiring
-from tests.clocks import minute_by_minute
-from tests.waiting import until
-
-BERLIN = ZoneInfo("Europe/Berlin")
-UTC_ZONE = ZoneInfo("UTC")
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-START = datetime(2026, 3, 26, 12, 0, 0, 250_000, tzinfo=UTC)
-
-
-class SettableClock:
-    """A database's clock that tests set."""
-
-    def __init__(self, now: datetime = START) -> None:
-        self.now = now
-
-    async def __call__(self, _session: AsyncSession) -> datetime:
-        return self.now
-
-
-async def deliver(context: Context, delivery_date: date | None = None) -> None:
-    """Deliver what is due."""
-
-
-async def sweep(context: Context) -> None:
-    """Sweep."""
-
-
-def declared(function: Any = deliver, catch_up: timedelta = DAY, **fields: Any) -> Task[..., Any]:
-    return TaskRegistry().task(queue=Queue.DEFAULT, schedule=partial(cron, **fields), catch_up=catch_up)(function)
-
-
-MIDNIGHT = declared(hour=0, minute=0, catch_up=12 * HOUR)
-HOURLY = declared(sweep, minute=15)
+from app.schedules.settling import KEPT, MOST_SLOTS
+from tests.clocks import MINUTE
+from tests.integration.scheduled_tasks import (
+    BERLIN,
+    DAY,
+    HOUR,
+    HOURLY,
+    MIDNIGHT,
+    START,
+    UTC_ZONE,
+    SettableClock,
+    declared,
+    deliver,
+    jobs,
+    outcomes,
+    sweep,
+)
 
 
 @pytest.fixture
@@ -74,17 +47,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 def clock() -> SettableClock:
     return SettableClock()
-
-
-async def outcomes(database: Database, task: Task[..., Any]) -> Mapping[datetime, str]:
-    async with database.session() as session:
-        runs = await session.scalars(select(ScheduleRun).filter_by(schedule=task.name).order_by(ScheduleRun.slot))
-        return {run.slot: run.outcome for run in runs}
-
-
-async def jobs(database: Database) -> Sequence[OutboxJob]:
-    async with database.session() as session:
-        return list(await session.scalars(select(OutboxJob).order_by(OutboxJob.id)))
 
 
 async def test_a_slot_starts_one_job_with_its_date(database: Database, clock: SettableClock) -> None:
@@ -127,6 +89,37 @@ async def test_the_latest_missed_slot_is_caught_up_within_its_limit(
     told = [(entry["event"], entry["log_level"], entry.get("late_seconds", entry.get("slots"))) for entry in logs]
     assert told[:1] == [("schedule.missed", "warning", 2 if last == "fired" else 3)]
     assert told[1:] == [("schedule.fired", "warning", 43200.0)] * (last == "fired")
+
+
+@pytest.mark.parametrize("missed", [MOST_SLOTS - 1, MOST_SLOTS, 2 * MOST_SLOTS + 1])
+async def test_a_long_outage_of_a_frequent_schedule_is_settled_to_its_end(
+    database: Database, clock: SettableClock, missed: int
+) -> None:
+    every_minute = declared(sweep, catch_up=7 * DAY)
+    firing = ScheduleFiring(database, [every_minute], UTC_ZONE, clock)
+    await firing.look()
+    clock.now += (missed + 1) * MINUTE
+
+    await firing.look()
+
+    slots = await outcomes(database, every_minute)
+    assert list(slots) == [datetime(2026, 3, 26, 12, 1, tzinfo=UTC) + number * MINUTE for number in range(missed + 1)]
+    assert list(slots.values()) == ["missed"] * missed + ["fired"]
+
+
+async def test_the_ledger_forgets_what_is_long_past(database: Database, clock: SettableClock) -> None:
+    firing = ScheduleFiring(database, [MIDNIGHT], UTC_ZONE, clock)
+    await firing.look()
+    clock.now += DAY
+    await firing.look()
+    assert list(await outcomes(database, MIDNIGHT)) == [datetime(2026, 3, 27, tzinfo=UTC)]
+
+    clock.now += 500 * DAY
+    await firing.look()
+
+    slots = list(await outcomes(database, MIDNIGHT))
+    assert len(slots) == KEPT.days
+    assert slots[0] > clock.now - KEPT
 
 
 async def test_without_catching_up_a_slot_is_still_fired_at_its_time(database: Database, clock: SettableClock) -> None:
@@ -180,9 +173,12 @@ async def test_a_schedule_runs_by_hand_even_while_it_is_paused(database: Databas
     assert await outcomes(database, MIDNIGHT) == {
         clock.now + timedelta(microseconds=number): "by_hand" for number in (1, 2)
     }
+    clock.now += HOUR
+    last = await control.run_now("deliver")
     [view] = await control.views()
-    assert view.last_run is not None
-    assert (view.last_run.outcome, view.last_run.fired_at) == ("by_hand", clock.now)
+    assert view.last_run == ledger.LastRun(
+        slot=clock.now + timedelta(microseconds=1), outcome="by_hand", job_id=last, fired_at=clock.now
+    )
 
 
 async def test_what_no_schedule_knows_is_refused(database: Database) -> None:
@@ -251,208 +247,3 @@ async def test_without_postgres_nothing_is_settled(database: Database, clock: Se
 
 async def test_workers_without_schedules_have_nothing_to_fire(database: Database) -> None:
     await ScheduleFiring(database, [], UTC_ZONE).run()
-
-
-async def test_several_workers_fire_each_slot_once_by_the_databases_clock(database_url: str) -> None:
-    ticking = declared(second=set(range(60)))
-
-    @asynccontextmanager
-    async def worker() -> AsyncIterator[Database]:
-        database = Database(database_url, application_name="indostar test", pool_size=2)
-        running = asyncio.create_task(ScheduleFiring(database, [ticking], UTC_ZONE).run())
-        yield database
-        running.cancel()
-        await asyncio.wait([running])
-        assert running.cancelled()
-        await database.close()
-
-    async with worker() as database, worker(), worker():
-
-        async def fired() -> bool:
-            return len(await jobs(database)) >= 3
-
-        await until(fired, within=30)
-
-    async with worker() as database:
-        slots = await outcomes(database, ticking)
-        started = await jobs(database)
-        assert list(slots) == [min(slots) + timedelta(seconds=number) for number in range(len(slots))]
-        assert [job.key for job in started] == [
-            f"schedule:deliver:{slot:%Y-%m-%dT%H:%M:%SZ}" for slot, outcome in slots.items() if outcome == "fired"
-        ]
-
-
-@types.coroutine
-def ended_at(step: int, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, bool]:
-    """Runs it and cancels it at its so-manieth await; whether it came to its end before."""
-    sent = None
-    error: BaseException | None = None
-    for number in count(1):
-        try:
-            waiting_for = work.send(sent) if error is None else work.throw(error)
-        except StopIteration:
-            return True
-        except asyncio.CancelledError:
-            return False
-        sent = error = None
-        if number == step:
-            if waiting_for is None:
-                error = asyncio.CancelledError()
-                continue
-            waiting_for.cancel()
-        try:
-            sent = yield waiting_for
-        except BaseException as thrown:  # noqa: BLE001 -- handed on
-            error = thrown
-    raise AssertionError("count() never ends")
-
-
-async def test_a_worker_that_ends_at_any_await_leaves_a_slot_fired_once(database_url: str) -> None:
-    clock = SettableClock()
-    async with asyncio.timeout(120):
-        for step in count(1):
-            clock.now += HOUR
-            # A worker of its own: what its connections are left in dies with it.
-            database = Database(database_url, application_name="indostar test", pool_size=2)
-            has_ended = await ended_at(step, ScheduleFiring(database, [HOURLY], UTC_ZONE, clock).look())
-            await database.close()
-            successor = Database(database_url, application_name="indostar test", pool_size=2)
-            await ScheduleFiring(successor, [HOURLY], UTC_ZONE, clock).look()
-            slots = await outcomes(successor, HOURLY)
-            started = await jobs(successor)
-            await successor.close()
-
-            assert set(slots.values()) <= {"fired"}
-            assert [job.key for job in started] == [f"schedule:sweep:{slot:%Y-%m-%dT%H:%M:%SZ}" for slot in slots]
-            assert list(slots) == [min(slots, default=clock.now) + number * HOUR for number in range(len(slots))]
-            if has_ended:
-                break
-    assert step > 10
-
-
-async def test_thirty_days_with_outages_are_as_a_calendar_has_them(database: Database) -> None:
-    """Clocks are changed on the 29th of March, at one in the morning UTC."""
-    nightly = declared(sweep, hour=2, minute=30, catch_up=6 * HOUR)
-    fields = {"deliver": {"hour": {0}, "minute": {0}}, "sweep": {"hour": {2}, "minute": {30}}}
-    outages = [
-        (START + 12 * HOUR, START + 15 * HOUR),
-        # Over the night in which 02:30 never was.
-        (datetime(2026, 3, 28, 20, tzinfo=UTC), datetime(2026, 3, 29, 7, 30, tzinfo=UTC)),
-        (START + 9 * DAY, START + 12 * DAY + 3 * HOUR),
-        (START + 20 * DAY, START + 21 * DAY),
-    ]
-    end = START + 30 * DAY
-    clock = SettableClock()
-    looks = 0
-    while clock.now < end:
-        # Each time another process.
-        wait = await ScheduleFiring(database, [MIDNIGHT, nightly], BERLIN, clock).look()
-        looks += 1
-        clock.now += wait + timedelta(milliseconds=looks * 37 % 2000)
-        for begin, over in outages:
-            if begin <= clock.now < over:
-                clock.now = over
-
-    for task, limit in ((MIDNIGHT, 12 * HOUR), (nightly, 6 * HOUR)):
-        expected = {}
-        for slot in minute_by_minute(fields[task.name], START, end, BERLIN):
-            over = next((over for begin, over in outages if begin <= slot < over), slot)
-            is_latest = not any(minute_by_minute(fields[task.name], slot, over, BERLIN))
-            expected[slot] = "fired" if is_latest and over - slot <= limit else "missed"
-        assert await outcomes(database, task) == expected
-        assert {"fired", "missed"} == set(expected.values())
-        started = [job.key for job in await jobs(database) if job.task == task.name]
-        assert started == [
-            f"schedule:{task.name}:{slot:%Y-%m-%dT%H:%M:%SZ}" for slot, what in expected.items() if what == "fired"
-        ]
-
-
-class Expected:
-    """What should become of the slots of one schedule, step by step."""
-
-    def __init__(self, fields: Mapping[str, set[int]], zone: ZoneInfo, limit: timedelta) -> None:
-        self._fields = fields
-        self._zone = zone
-        self._limit = max(limit, timedelta(minutes=1))
-        self.settled_until = START
-        self.is_paused = False
-        self.outcomes: dict[datetime, str] = {}
-
-    def settle(self, now: datetime) -> None:
-        due = list(minute_by_minute(self._fields, self.settled_until, now, self._zone))
-        self.outcomes |= dict.fromkeys(due, "skipped_paused" if self.is_paused else "missed")
-        if due:
-            self.settled_until = due[-1]
-            if not self.is_paused and now - due[-1] <= self._limit:
-                self.outcomes[due[-1]] = "fired"
-
-
-minutes = st.one_of(st.integers(1, 90), st.integers(90, 3 * 24 * 60), st.integers(-180, -1))
-steps = st.lists(
-    st.one_of(
-        st.tuples(st.just("wait"), minutes),
-        st.tuples(st.just("look"), st.integers(1, 3)),
-        st.tuples(st.sampled_from(["pause", "resume"]), st.just(0)),
-        st.tuples(st.just("end at an await"), st.integers(1, 30)),
-    ),
-    max_size=15,
-)
-crontabs = st.fixed_dictionaries(
-    {},
-    optional={
-        "hour": st.sets(st.integers(0, 23), min_size=1),
-        "minute": st.sets(st.integers(0, 59), min_size=1),
-        "weekday": st.sets(st.integers(0, 6), min_size=1),
-    },
-)
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(
-    fields=crontabs,
-    zone=st.sampled_from([UTC_ZONE, BERLIN, ZoneInfo("Asia/Kolkata")]),
-    limit=st.sampled_from([timedelta(0), HOUR, DAY]),
-    steps=steps,
-)
-async def test_whatever_happens_each_slot_becomes_what_the_calendar_says(
-    database: Database, fields: dict[str, set[int]], zone: ZoneInfo, limit: timedelta, steps: list[tuple[str, int]]
-) -> None:
-    async with database.session() as session:
-        await session.execute(text("TRUNCATE tasks.schedules, tasks.schedule_runs, tasks.outbox"))
-    task = declared(catch_up=limit, **fields)
-    clock = SettableClock()
-    control = ScheduleControl(database, [task], zone, clock)
-    firing = ScheduleFiring(database, [task], zone, clock)
-    expected = Expected(fields, zone, limit)
-    await firing.look()
-
-    for what, number in [*steps, ("look", 1)]:
-        match what:
-            case "wait":
-                clock.now += timedelta(minutes=number, seconds=number % 7)
-            case "look":
-                await asyncio.gather(*(firing.look() for _ in range(number)))
-                expected.settle(clock.now)
-            case "end at an await":
-                if not await ended_at(number, firing.look()):
-                    # Nobody can tell how far it came; whoever looks next brings it to its end.
-                    await firing.look()
-                expected.settle(clock.now)
-            case "pause":
-                await control.pause(task.name, "asha")
-                expected.is_paused = True
-            case "resume":
-                if expected.is_paused:
-                    expected.settle(clock.now)
-                await control.resume(task.name)
-                expected.is_paused = False
-
-    assert await outcomes(database, task) == expected.outcomes
-    async with database.session() as session:
-        started = list(await session.scalars(select(OutboxJob.key).order_by(OutboxJob.id)))
-        without_job = await session.scalar(
-            select(func.count()).where(ScheduleRun.outcome == "fired", ScheduleRun.job_id.is_(None))
-        )
-    fired = [slot for slot, outcome in expected.outcomes.items() if outcome == "fired"]
-    assert started == [f"schedule:deliver:{slot:%Y-%m-%dT%H:%M:%SZ}" for slot in fired]
-    assert without_job == 0

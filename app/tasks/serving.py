@@ -5,8 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from app.db.engine import Database
+from app.jobs.companions import Companion
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.registry import health_key
@@ -14,6 +16,7 @@ from app.jobs.shell import run_instead
 from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
 from app.outbox.relay import OutboxRelay
+from app.schedules.firing import ScheduleFiring
 from app.settings import Settings
 from app.tasks.registry import TASKS
 from app.tasks.resources import open_resources, provider_limits
@@ -40,10 +43,14 @@ async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterat
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
     try:
         async with open_resources(settings) as resources:
-            relay = OutboxRelay(
-                resources[Database], settings.database_url.get_secret_value(), pool, lease=options.lease
-            )
-            yield Worker(pool, resources, replace(options, companions=[*options.companions, relay]))
+            database = resources[Database]
+            companions: list[Companion] = [
+                *options.companions,
+                OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
+            ]
+            if not options.burst:
+                companions.append(ScheduleFiring(database, TASKS, ZoneInfo(settings.schedule_timezone)))
+            yield Worker(pool, resources, replace(options, companions=companions))
     finally:
         await pool.aclose()
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from app.jobs.context import Resources
+from app.jobs.lookup import JobRecord, find_job
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.task import TaskRegistry
@@ -51,3 +52,10 @@ async def running_worker(pool: JobPool, resources: Iterable[Any] = (), **options
 async def run_burst(pool: JobPool, resources: Iterable[Any] = (), **options: Any) -> None:
     """Runs everything that is due, and what that enqueues, to its end."""
     await make_worker(pool, resources, burst=True, **options).run()
+
+
+async def found(pool: JobPool, job_id: str) -> JobRecord:
+    """The job, which must exist."""
+    job = await find_job(pool, job_id)
+    assert job is not None
+    return job

@@ -1,12 +1,12 @@
 """`arq worker.WorkerSettings` as a process: start, work, check, burst and every way to end."""
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from app.dev.fakes import Fakes, running_fakes
+from app.dev.fakes import Fakes
 from app.dev.fakes.faults import Latency
 from app.dev.fakes.inbox import Provider
 from app.dev.state import free_port
@@ -21,29 +21,10 @@ from app.tasks.notifications import send_email_task, send_order_confirmation_tas
 from tests.e2e.commands import command, run_to_end
 from tests.folders import open_folder
 from tests.running import open_pool
-from tests.settings import as_environment, make_settings
 from tests.waiting import until
 
 ARQ = ("arq", "worker.WorkerSettings")
 MAIL = ("asha@example.com", "Hello", "Milk")
-
-
-@pytest.fixture
-async def fakes() -> AsyncIterator[Fakes]:
-    async with running_fakes() as fakes:
-        yield fakes
-
-
-@pytest.fixture
-def environment(database_url: str, redis_url: str, fakes: Fakes) -> Mapping[str, str]:
-    settings = make_settings(database_url=database_url, redis_url=redis_url, fakes_url=fakes.url)
-    return as_environment(settings) | {"JOB_LEASE_SECONDS": "1"}
-
-
-@pytest.fixture
-async def pool(redis_url: str) -> AsyncIterator[JobPool]:
-    async with open_pool(redis_url, TASKS) as pool:
-        yield pool
 
 
 async def test_it_does_the_work_at_the_servers_that_the_environment_names(

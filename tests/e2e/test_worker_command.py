@@ -3,13 +3,13 @@
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
 import pytest
 
-from app.dev.fakes import Fakes, running_fakes
+from app.dev.fakes import Fakes
 from app.dev.fakes.faults import Latency
 from app.dev.fakes.inbox import Provider
 from app.jobs.lookup import JobState, find_job
@@ -17,33 +17,13 @@ from app.jobs.memory import Attempt
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.registry import WorkerEntry, workers
-from app.tasks import TASKS
 from app.tasks.notifications import send_email_task
 from tests.e2e.commands import Command, command, run_to_end
-from tests.running import open_pool
 from tests.settings import as_environment, make_settings
 from tests.waiting import until
 
 WORKER = ("python", "-m", "app", "worker")
 NOTIFICATIONS = (*WORKER, "--queues", "notifications", "--concurrency", "5")
-
-
-@pytest.fixture
-async def fakes() -> AsyncIterator[Fakes]:
-    async with running_fakes() as fakes:
-        yield fakes
-
-
-@pytest.fixture
-def environment(database_url: str, redis_url: str, fakes: Fakes) -> Mapping[str, str]:
-    settings = make_settings(database_url=database_url, redis_url=redis_url, fakes_url=fakes.url)
-    return as_environment(settings) | {"JOB_LEASE_SECONDS": "1"}
-
-
-@pytest.fixture
-async def pool(redis_url: str) -> AsyncIterator[JobPool]:
-    async with open_pool(redis_url, TASKS) as pool:
-        yield pool
 
 
 async def serving(pool: JobPool) -> list[WorkerEntry]:

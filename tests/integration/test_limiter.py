@@ -14,13 +14,13 @@ from app.jobs.context import Context
 from app.jobs.control import AbortAnswer, abort, pause, resume
 from app.jobs.limit_store import WAITED_FOR
 from app.jobs.limits import Limit
-from app.jobs.lookup import JobRecord, JobState, find_job
+from app.jobs.lookup import JobState
 from app.jobs.memory import AttemptOutcome
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.retry import RetryPolicy
 from app.jobs.task import Task, TaskRegistry
-from tests.running import open_pool, run_burst, running_worker
+from tests.running import found, open_pool, run_burst, running_worker
 from tests.waiting import until
 
 PROVIDER = Limit("provider", in_flight=1)
@@ -93,12 +93,6 @@ def gauge() -> Gauge:
 async def pool(redis_url: str) -> AsyncIterator[JobPool]:
     async with open_pool(redis_url, tasks) as pool:
         yield pool
-
-
-async def found(pool: JobPool, job_id: str) -> JobRecord:
-    job = await find_job(pool, job_id)
-    assert job is not None
-    return job
 
 
 async def line_up(pool: JobPool, task: Task[[str], str], *names: str) -> None:

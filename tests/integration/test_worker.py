@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
 from app.jobs.failures import UnknownQueue, UnknownTask, WrongArguments
-from app.jobs.lookup import JobRecord, JobState, find_job
+from app.jobs.lookup import JobState
 from app.jobs.memory import AttemptOutcome
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
@@ -24,7 +24,7 @@ from app.jobs.retry import RetryPolicy
 from app.jobs.serializer import JobFailed, deserialize, serialize
 from app.jobs.task import TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
-from tests.running import open_pool, run_burst, running_worker
+from tests.running import found, open_pool, run_burst, running_worker
 from tests.waiting import until
 
 AT_ONCE = RetryPolicy(first=timedelta(0))
@@ -90,12 +90,6 @@ def diary() -> Diary:
 async def pool(redis_url: str) -> AsyncIterator[JobPool]:
     async with open_pool(redis_url, tasks) as pool:
         yield pool
-
-
-async def found(pool: JobPool, job_id: str) -> JobRecord:
-    job = await find_job(pool, job_id)
-    assert job is not None
-    return job
 
 
 async def test_a_job_runs_and_its_result_is_read(pool: JobPool, diary: Diary) -> None:

@@ -16,7 +16,7 @@ from arq.jobs import JobStatus
 from app.errors import Refused
 from app.jobs.context import Context
 from app.jobs.control import AbortAnswer, abort, pause, resume
-from app.jobs.lookup import JobRecord, JobState, find_job
+from app.jobs.lookup import JobState
 from app.jobs.memory import AttemptOutcome
 from app.jobs.pool import JobPool
 from app.jobs.progress import Progress
@@ -27,7 +27,7 @@ from app.jobs.serializer import JobFailed, deserialize, serialize
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.watchdog import Watchdog
 from app.jobs.worker import SWEEP
-from tests.running import make_worker, open_pool, run_burst, running_worker
+from tests.running import found, make_worker, open_pool, run_burst, running_worker
 from tests.waiting import until
 
 tasks = TaskRegistry()
@@ -145,12 +145,6 @@ def stage() -> Stage:
 async def pool(redis_url: str) -> AsyncIterator[JobPool]:
     async with open_pool(redis_url, tasks) as pool:
         yield pool
-
-
-async def found(pool: JobPool, job_id: str) -> JobRecord:
-    job = await find_job(pool, job_id)
-    assert job is not None
-    return job
 
 
 async def state(pool: JobPool, job_id: str) -> JobState:

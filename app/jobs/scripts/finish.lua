@@ -47,6 +47,8 @@ for n, id in ipairs(ids) do
         for key = 9, #KEYS do
           redis.call('ZREM', KEYS[key], id)
         end
+        -- A stock pool lets it expire, and what failed needs it.
+        redis.call('PERSIST', 'arq:job:' .. id)
       elseif op ~= 'done' then
         redis.call('SET', 'arq:job:' .. id, payload)
       end

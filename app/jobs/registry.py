@@ -1,5 +1,6 @@
 """Who is at work: each worker says every few seconds that it lives, what it runs and how it does."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Collection
@@ -58,9 +59,14 @@ class Registry:
     def __init__(self, redis: Redis, key: str) -> None:
         self._redis = redis
         self._key = key
+        # A report that is under way must not come after the worker's last word.
+        self._speaking = asyncio.Lock()
+        self._has_left = False
 
     async def report(self, entry: WorkerEntry) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self._speaking, self._redis.pipeline(transaction=False) as pipe:
+            if self._has_left:
+                return
             pipe.set(ENTRY + entry.id, orjson.dumps(asdict(entry)), px=self.TTL)
             pipe.zadd(WORKERS, {entry.id: entry.seen_ms})
             pipe.zremrangebyscore(WORKERS, "-inf", entry.seen_ms - 10 * int(self.TTL.total_seconds() * 1000))
@@ -68,8 +74,9 @@ class Registry:
             await _execute(pipe)
 
     async def sign_off(self, worker: str) -> None:
-        """Removes the entry. The health key stays to its siblings; without any it runs out."""
-        async with self._redis.pipeline(transaction=False) as pipe:
+        """Removes the entry for good. The health key stays to its siblings; without any it runs out."""
+        async with self._speaking, self._redis.pipeline(transaction=False) as pipe:
+            self._has_left = True
             pipe.delete(ENTRY + worker)
             pipe.zrem(WORKERS, worker)
             await _execute(pipe)

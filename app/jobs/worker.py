@@ -37,8 +37,8 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Time limits are minutes, and progress is for people: a sweep over all running jobs costs less than a timer a job.
 SWEEP = timedelta(seconds=0.5)
-# How long a claim that is under way may take.
-LAST_CLAIM = timedelta(seconds=2)
+# How long a claim that is under way may take, and so the last words with Redis.
+LAST_CLAIM = timedelta(seconds=5)
 # How long a cancelled job may clean up.
 LAST_WORDS = timedelta(seconds=10)
 # How long a worker that is to end waits for a Redis that is away before it leaves its records behind.

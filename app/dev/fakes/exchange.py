@@ -1,7 +1,8 @@
 """A request's way through a fake provider: reply, fault, inbox, count."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
@@ -55,7 +56,7 @@ class Exchange:
                 reply = reply._replace(answer=_broken_off(reply.answer))
         for message in reply.accepted:
             self._inbox.add(message)
-        if latency and await _left_within(latency, request.receive):
+        if latency and await _left_during(self._faults.last(latency), request.receive):
             return None
         match fault:
             case Breakage(kind="no_answer"):
@@ -93,12 +94,14 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _left_within(seconds: float, receive: Receive) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await _left(receive)
-            return True
-    return False
+async def _left_during(latency: Coroutine[Any, Any, None], receive: Receive) -> bool:
+    leaving, lasting = asyncio.create_task(_left(receive)), asyncio.create_task(latency)
+    try:
+        await asyncio.wait([leaving, lasting], return_when=asyncio.FIRST_COMPLETED)
+        return leaving.done()
+    finally:
+        leaving.cancel()
+        lasting.cancel()
 
 
 async def _drop(request: Request) -> None:

@@ -1,6 +1,8 @@
 """Faults on demand: what goes wrong, for whom and how often."""
 
+import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -34,7 +36,7 @@ class _Fault(BaseModel):
 
 
 class Latency(_Fault):
-    """The request is worked on at once, but the answer takes its time."""
+    """The request is worked on at once, but the answer takes its time, or comes when the faults are removed."""
 
     kind: Literal["latency"] = "latency"
     milliseconds: int = Field(ge=1, le=3_600_000)
@@ -77,12 +79,21 @@ class Faults:
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
+        self._cleared = asyncio.Event()
 
     def add(self, fault: Fault) -> None:
         self._active.append(fault.model_copy())
 
     def clear(self) -> None:
         self._active.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
+
+    async def last(self, seconds: float) -> None:
+        """Returns after so many seconds, or when the faults of now are removed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._cleared.wait()
 
     def active(self) -> list[Fault]:
         return list(self._active)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.settings import PROJECT_ROOT
+from tests.waiting import PATIENCE
 
 # What of this process's environment a command needs to run at all.
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -31,9 +32,9 @@ class Command:
     def send(self, sign: signal.Signals) -> None:
         self.process.send_signal(sign)
 
-    async def exit_code(self, *, within: float) -> int:
+    async def exit_code(self) -> int:
         """Waits for its end."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(PATIENCE):
             await self._reading
             return await self.process.wait()
 
@@ -59,15 +60,13 @@ async def command(
     finally:
         if process.returncode is None:
             process.kill()
-        await running.exit_code(within=10)
+        await running.exit_code()
         # pytest shows it where the test fails.
         sys.stdout.write(running.output)
 
 
-async def run_to_end(
-    *arguments: str, environment: Mapping[str, str], folder: Path = PROJECT_ROOT, within: float = 30
-) -> tuple[int, str]:
+async def run_to_end(*arguments: str, environment: Mapping[str, str], folder: Path = PROJECT_ROOT) -> tuple[int, str]:
     """Exit code and output of a command."""
     async with command(*arguments, environment=environment, folder=folder) as running:
-        code = await running.exit_code(within=within)
+        code = await running.exit_code()
         return code, running.output

@@ -112,11 +112,11 @@ async def test_worker(image: Path, environment: dict[str, str], redis_url: str, 
     assert (await run_to_end(*check, environment=environment, folder=image))[0] == 1
 
     async with command(*service["command"], environment=environment, folder=image) as worker:
-        await until(lambda: is_alive(redis_url, [WORKERS[name]]), within=20)
+        await until(lambda: is_alive(redis_url, [WORKERS[name]]))
         assert (await run_to_end(*check, environment=environment, folder=image))[0] == 0
 
         worker.send(signal.SIGTERM)
-        assert await worker.exit_code(within=10) == 0
+        assert await worker.exit_code() == 0
     assert '"worker.stopped"' in worker.output
 
 
@@ -130,12 +130,12 @@ async def test_admin_api(image: Path, environment: dict[str, str]) -> None:
     assert (await run_to_end(*check, environment=environment, folder=image))[0] == 1
 
     async with command(*start, environment=environment, folder=image) as api:
-        await until(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), within=20)
+        await until(lambda: _answers(f"http://127.0.0.1:{port}/readyz"))
         assert (await run_to_end(*check, environment=environment, folder=image))[0] == 0
 
         # uvicorn ends by the signal it was sent, once everything is closed.
         api.send(signal.SIGTERM)
-        assert await api.exit_code(within=10) == -signal.SIGTERM
+        assert await api.exit_code() == -signal.SIGTERM
     assert "Application shutdown complete" in api.output
 
 
@@ -167,10 +167,10 @@ async def test_redis(tmp_path: Path) -> None:
 
     async with command(str(valkey), *options, "--port", port, "--dir", str(tmp_path), environment={}) as server:
         async with redis.asyncio.Redis(port=int(port)) as client:
-            await until(lambda: _responds(client), within=20)
+            await until(lambda: _responds(client))
             settings = await client.config_get("*")
         server.send(signal.SIGTERM)
-        await server.exit_code(within=10)
+        await server.exit_code()
 
     assert program == "redis-server"
     assert (settings["appendonly"], settings["maxmemory-policy"]) == ("yes", "noeviction")

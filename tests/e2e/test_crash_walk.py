@@ -55,7 +55,7 @@ class Walk:
             for _ in range(MOST_RESTARTS):
                 if not await pool.zcard(Queue.NOTIFICATIONS.key):
                     break
-                await until(lambda: due(pool, job_id), within=10)
+                await until(lambda: due(pool, job_id))
                 assert await work(environment, 0) == 0
             assert await pool.exists(f"arq:result:{job_id}"), f"killed at await {fatal}, the job never ended"
         finally:

@@ -23,8 +23,6 @@ from tests.running import open_pool
 from tests.waiting import until
 
 LEASE = 1.5
-# On a machine that is busy with other things as well.
-PATIENCE = 60
 
 
 class Site:
@@ -45,7 +43,7 @@ class Site:
         worker = await self._exit_stack.enter_async_context(
             command("python", "-m", "tests.e2e.crash_worker", *arguments, environment={})
         )
-        await until(lambda: "worker.started" in worker.output, within=PATIENCE)
+        await until(lambda: "worker.started" in worker.output)
         return worker
 
     async def enqueue(self, ids: Collection[str], seconds: float = 0.03) -> None:
@@ -61,7 +59,7 @@ class Site:
         async def none_is_missing() -> bool:
             return len(await self.recorded(ids)) == len(ids)
 
-        await until(none_is_missing, within=PATIENCE, every=0.05)
+        await until(none_is_missing, every=0.05)
         results = [
             orjson.loads(result) for result in await self.pool.mget([RESULT + job_id for job_id in ids]) if result
         ]
@@ -72,7 +70,7 @@ class Site:
 
     async def has(self, what: str, count: int) -> None:
         """Waits until so many jobs have started or ended."""
-        await until(lambda: len(self.times(what)) >= count, within=PATIENCE, every=0.005)
+        await until(lambda: len(self.times(what)) >= count, every=0.005)
 
 
 @pytest.fixture
@@ -116,7 +114,7 @@ async def test_killed_workers_lose_no_job_and_only_what_they_ran_is_done_again(s
         await site.has("end", ended)
         victim = workers.pop(random.randrange(len(workers)))
         victim.send(signal.SIGKILL)
-        await victim.exit_code(within=PATIENCE)
+        await victim.exit_code()
         theirs = {entry.job_id for entry in site.journal.entries() if entry.pid == victim.process.pid}
         were_running |= theirs - await site.recorded(sorted(theirs))
         workers.append(await site.start_worker())
@@ -139,7 +137,7 @@ async def test_a_worker_that_was_stopped_for_longer_than_its_lease_changes_nothi
     result, events = await site.pool.get(RESULT + "j"), await site.pool.xrange(EVENTS)
 
     slow.send(signal.SIGCONT)
-    await until(lambda: says(slow, "job.lease_lost"), within=PATIENCE)
+    await until(lambda: says(slow, "job.lease_lost"))
     await site.enqueue(["after"])
     await site.all_recorded(["after"])
 
@@ -180,7 +178,7 @@ async def test_a_redis_that_is_killed_and_comes_back_loses_nothing(own_site: Sit
     enqueueing = asyncio.create_task(enqueue_whatever_happens())
     await site.has("end", 30)
     os.kill(site.valkey.pid, signal.SIGKILL)
-    await until(lambda: all(says(worker, "redis.lost") for worker in workers), within=PATIENCE)
+    await until(lambda: all(says(worker, "redis.lost") for worker in workers))
     await site.valkey.start()
     await enqueueing
     await site.all_recorded(jobs)
@@ -237,7 +235,7 @@ async def test_after_a_flushall_running_jobs_are_recorded_and_new_ones_are_run(s
     ended = set(site.times("end"))
     await site.enqueue(after)
     await site.all_recorded(after)
-    await until(lambda: site.times("start") == site.times("end"), within=PATIENCE)
+    await until(lambda: site.times("start") == site.times("end"))
     ran_through_it = set(site.times("end")) - ended - set(after)
     await site.all_recorded(sorted(ran_through_it))
 
@@ -254,8 +252,8 @@ async def test_a_blocked_worker_is_named_and_loses_its_jobs_once(site: Site) -> 
 
     other = await site.start_worker()
     await site.all_recorded(["beside", "blocks"])
-    await until(lambda: says(blocked, "loop.free_again"), within=PATIENCE)
-    await until(lambda: says(blocked, "job.lease_lost") >= 2, within=PATIENCE)
+    await until(lambda: says(blocked, "loop.free_again"))
+    await until(lambda: says(blocked, "job.lease_lost") >= 2)
 
     assert [entry.pid for entry in site.journal.entries() if entry.what == "end"] == [other.process.pid] * 2
     lines = [orjson.loads(line) for line in blocked.output.splitlines()]

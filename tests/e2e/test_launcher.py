@@ -45,7 +45,7 @@ async def test_one_instance_runs_until_ctrl_c_and_stops_in_order(state: Path, tm
     log = tmp_path / "log"
     run = launcher(state, log)
     await run.start()
-    await until(lambda: shows_where_everything_is(log), within=60)
+    await until(lambda: shows_where_everything_is(log))
     family = psutil.Process(run.pid).children(recursive=True)
 
     with pytest.raises(ChildDied, match=f"is in use by process {run.pid}"):
@@ -62,7 +62,7 @@ async def test_death_of_the_worker_is_told_and_stops_everything(state: Path, tmp
     log = tmp_path / "log"
     run = launcher(state, log)
     await run.start()
-    await until(lambda: shows_where_everything_is(log), within=60)
+    await until(lambda: shows_where_everything_is(log))
     family = psutil.Process(run.pid).children(recursive=True)
     [worker] = [process for process in family if "worker.WorkerSettings" in process.cmdline()]
 

@@ -17,7 +17,7 @@ from app.dev import unprivileged
 from app.dev.processes import Child, ChildDied, ChildNotReady
 from app.settings import PROJECT_ROOT
 from tests.folders import open_folder
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 IGNORES_SIGTERM = """
 import signal, subprocess, sys, time
@@ -79,15 +79,15 @@ async def test_kill_9_of_the_parent_leaves_no_process_behind(way: str, folder: P
         pytest.skip("this machine does not allow it")
     parent = python(PARENT, folder, way, log=tmp_path / "log")
     await parent.start()
-    url = await until(parent.last_lines, within=20)
+    url = await until(parent.last_lines)
     connection = await asyncpg.connect(url, ssl=False)
     busy = asyncio.create_task(connection.execute("SELECT count(*) FROM generate_series(1, 10000000000)"))
-    family = await until(lambda: with_a_busy_session(parent.pid), within=10)
+    family = await until(lambda: with_a_busy_session(parent.pid))
 
     os.kill(parent.pid, signal.SIGKILL)
 
     try:
-        await until(lambda: all(map(has_ended, family)), within=10)
+        await until(lambda: all(map(has_ended, family)))
     finally:
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -100,7 +100,7 @@ async def test_kill_9_of_the_parent_leaves_no_process_behind(way: str, folder: P
 async def test_child_that_dies_before_it_is_ready_is_noticed_with_its_last_lines(tmp_path: Path) -> None:
     child = python("print('reading', flush=True); raise SystemExit('no milk today')", log=tmp_path / "log")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ChildDied) as died:
             await child.start(never, within=timedelta(minutes=1))
 
@@ -129,24 +129,24 @@ async def test_child_that_a_signal_ended_says_which(tmp_path: Path) -> None:
 async def test_child_that_will_not_stop_is_killed_with_its_own_children(tmp_path: Path) -> None:
     child = python(IGNORES_SIGTERM, log=tmp_path / "log", grace=timedelta(seconds=0.1))
     await child.start()
-    grandchild = psutil.Process(int(await until(child.last_lines, within=10)))
+    grandchild = psutil.Process(int(await until(child.last_lines)))
 
     await child.stop()
 
     assert child.exit_code == -signal.SIGKILL
-    await until(lambda: has_ended(grandchild), within=5)
+    await until(lambda: has_ended(grandchild))
 
 
 async def test_a_stop_that_is_cancelled_kills_the_child(tmp_path: Path) -> None:
     child = python(IGNORES_SIGTERM, log=tmp_path / "log", grace=timedelta(minutes=5))
     await child.start()
-    await until(child.last_lines, within=10)
+    await until(child.last_lines)
     stop = asyncio.create_task(child.stop())
     await asyncio.sleep(0)
 
     stop.cancel()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await child.wait()
     assert child.exit_code == -signal.SIGKILL
 

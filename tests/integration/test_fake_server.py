@@ -12,7 +12,7 @@ from app.dev.fakes import Fakes, running_fakes, serve
 from app.dev.fakes.faults import Breakage, Latency
 from app.dev.fakes.inbox import Provider
 from tests.contract_data import CONTRACTS
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 
 async def exchanged(fakes: Fakes, request: bytes) -> tuple[int, bytes]:
@@ -56,7 +56,7 @@ async def test_the_bytes_of_the_official_sdks_are_understood() -> None:
 )
 async def test_a_request_without_an_answer_does_not_hold_up_the_end(fault: Breakage | Latency) -> None:
     async with httpx.AsyncClient(timeout=60) as client:
-        async with asyncio.timeout(30), running_fakes() as fakes:
+        async with asyncio.timeout(PATIENCE), running_fakes() as fakes:
             fakes.faults.add(fault)
             waiting = asyncio.create_task(
                 client.post(
@@ -65,7 +65,7 @@ async def test_a_request_without_an_answer_does_not_hold_up_the_end(fault: Break
                     content=(CONTRACTS / "captures/sendgrid_mail_send.http").read_bytes().partition(b"\r\n\r\n")[2],
                 )
             )
-            await until(lambda: len(fakes.inbox) == 1, within=10)
+            await until(lambda: len(fakes.inbox) == 1)
 
         with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
             await waiting
@@ -75,11 +75,11 @@ async def test_a_client_that_leaves_in_the_middle_of_its_request_is_counted() ->
     async with running_fakes() as fakes:
         _, writer = await asyncio.open_connection("127.0.0.1", httpx.URL(fakes.url).port)
         writer.write((CONTRACTS / "captures/sendgrid_mail_send.http").read_bytes()[:-10])
-        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests == 1, within=10)
+        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests == 1)
         writer.close()
         await writer.wait_closed()
 
-        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].answers == {"none": 1}, within=10)
+        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].answers == {"none": 1})
 
     assert len(fakes.inbox) == 0
 
@@ -104,7 +104,7 @@ async def test_serve_listens_until_it_is_cancelled() -> None:
             return client.connect_ex(("127.0.0.1", port)) == 0
 
     serving = asyncio.create_task(serve(port))
-    await until(listening, within=10)
+    await until(listening)
     # The signals belong to whoever runs the loop.
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     serving.cancel()

@@ -127,7 +127,7 @@ async def test_no_free_connection_sent_nothing() -> None:
     timeout = httpx.Timeout(5, pool=0.05)
     async with serving(silent) as server, http_client(max_connections=1, timeout=timeout) as client:
         first = asyncio.create_task(client.post(server.url, json={"n": 1}))
-        await until(lambda: server.requests, within=5, every=0)
+        await until(lambda: server.requests, every=0)
         with pytest.raises(httpx.PoolTimeout):
             await client.post(server.url, json={"n": 2})
         first.cancel()
@@ -261,7 +261,7 @@ async def test_an_idle_connection_that_was_closed_is_not_used() -> None:
     async with serving(once) as server, http_client(transport=transport) as client:
         await client.post(server.url, json={"n": 1})
         idle = [protocol for pool in transport._connections().connector._conns.values() for protocol, _ in pool]  # type: ignore[union-attr] # a session that is open has a connector
-        await until(lambda: not any(protocol.is_connected() for protocol in idle), within=5, every=0)
+        await until(lambda: not any(protocol.is_connected() for protocol in idle), every=0)
         await client.post(server.url, json={"n": 2})
 
     assert [request[-7:] for request in server.requests] == [b'{"n":1}', b'{"n":2}']

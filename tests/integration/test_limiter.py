@@ -21,7 +21,7 @@ from app.jobs.queues import Queue
 from app.jobs.retry import RetryPolicy
 from app.jobs.task import Task, TaskRegistry
 from tests.running import found, open_pool, run_burst, running_worker
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 PROVIDER = Limit("provider", in_flight=1)
 tasks = TaskRegistry()
@@ -99,7 +99,7 @@ async def line_up(pool: JobPool, task: Task[[str], str], *names: str) -> None:
     """Enqueues them in this order: places go by the millisecond."""
     for name in names:
         assert await task.using(job_id=name).enqueue(pool, name)
-        await until(partial(_is_over, (await found(pool, name)).enqueued_at), within=1, every=0.001)
+        await until(partial(_is_over, (await found(pool, name)).enqueued_at), every=0.001)
 
 
 def _is_over(millisecond: datetime) -> bool:
@@ -118,15 +118,15 @@ async def test_jobs_over_the_limit_occupy_no_slot_and_use_up_no_try(pool: JobPoo
     async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 3}):
         for name in names:
             await two_at_once.using(job_id=name).enqueue(pool, name)
-        await until(lambda: gauge.now == 2, within=5)
+        await until(lambda: gauge.now == 2)
         job = await unlimited.enqueue(pool)
         assert job is not None
-        assert await job.result(timeout=5) == "ran"
+        assert await job.result(timeout=PATIENCE) == "ran"
 
         async def all_wait() -> bool:
             return len(await waiting(pool, "task:two_at_once")) == 18
 
-        await until(all_wait, within=5)
+        await until(all_wait)
         record = await found(pool, names[-1])
         assert (record.state, record.tries, record.run_at, record.attempts) == (JobState.QUEUED, 0, None, [])
         gauge.may_leave.set()
@@ -142,7 +142,7 @@ async def pool_result(pool: JobPool, job_id: str) -> object:
     async def ended() -> bool:
         return (await found(pool, job_id)).state is JobState.SUCCEEDED
 
-    await until(ended, within=10)
+    await until(ended)
     return (await found(pool, job_id)).result
 
 
@@ -181,7 +181,7 @@ async def test_those_who_were_enqueued_first_go_first(pool: JobPool, gauge: Gaug
     names = [f"j{number}" for number in range(6)]
     async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 10}):
         await line_up(pool, two_at_once, *names)
-        await until(lambda: gauge.now == 2, within=5)
+        await until(lambda: gauge.now == 2)
         gauge.may_leave.set()
         for name in names:
             await pool_result(pool, name)
@@ -196,13 +196,13 @@ async def test_a_job_that_waits_can_be_aborted(pool: JobPool, gauge: Gauge) -> N
         async def two_wait() -> bool:
             return await waiting(pool, "task:two_at_once") == ["c", "d"]
 
-        await until(two_wait, within=5)
+        await until(two_wait)
         assert await abort(pool, "c") is AbortAnswer.ASKED
 
         async def is_cancelled() -> bool:
             return (await found(pool, "c")).state is JobState.CANCELLED
 
-        await until(is_cancelled, within=5)
+        await until(is_cancelled)
         gauge.may_leave.set()
         await pool_result(pool, "d")
 
@@ -213,10 +213,10 @@ async def test_a_job_that_waits_can_be_aborted(pool: JobPool, gauge: Gauge) -> N
 async def test_a_job_that_is_aborted_within_lets_the_next_in(pool: JobPool, gauge: Gauge) -> None:
     async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 10}):
         await line_up(pool, two_at_once, "a", "b", "c")
-        await until(lambda: gauge.now == 2, within=5)
+        await until(lambda: gauge.now == 2)
 
         await abort(pool, "a")
-        await until(lambda: "c" in gauge.entries, within=5)
+        await until(lambda: "c" in gauge.entries)
         gauge.may_leave.set()
 
     assert gauge.highest == 2
@@ -225,7 +225,7 @@ async def test_a_job_that_is_aborted_within_lets_the_next_in(pool: JobPool, gaug
 async def test_a_worker_that_stops_gives_back_what_its_jobs_held(pool: JobPool, gauge: Gauge) -> None:
     async with running_worker(pool, [gauge], slots={Queue.NOTIFICATIONS: 10}, grace=timedelta(0)):
         await line_up(pool, two_at_once, "a", "b")
-        await until(lambda: gauge.now == 2, within=5)
+        await until(lambda: gauge.now == 2)
     assert await pool.zcard("indostar:limit:task:two_at_once:held") == 0
 
     gauge.may_leave.set()
@@ -243,9 +243,9 @@ async def test_stock_job_calls_work_on_a_job_that_waits(pool: JobPool, gauge: Ga
         async def waits() -> bool:
             return await waiting(pool, "task:two_at_once") == ["c"]
 
-        await until(waits, within=5)
+        await until(waits)
         assert await job.status() is JobStatus.deferred
-        assert await job.abort(timeout=5)
+        assert await job.abort(timeout=PATIENCE)
         gauge.may_leave.set()
 
 
@@ -256,7 +256,7 @@ async def test_a_paused_queue_keeps_its_line(pool: JobPool, gauge: Gauge) -> Non
         async def waits() -> bool:
             return await waiting(pool, "task:two_at_once") == ["c"]
 
-        await until(waits, within=5)
+        await until(waits)
         await pause(pool, Queue.NOTIFICATIONS)
         gauge.may_leave.set()
         await pool_result(pool, "a")
@@ -303,7 +303,7 @@ async def test_flushall_leaves_nobody_waiting_for_ever(pool: JobPool, gauge: Gau
         async def waits() -> bool:
             return await waiting(pool, "task:two_at_once") == ["c"]
 
-        await until(waits, within=5)
+        await until(waits)
         await pool.flushall()
         await line_up(pool, two_at_once, "d")
         gauge.may_leave.set()

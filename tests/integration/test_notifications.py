@@ -241,7 +241,7 @@ async def test_a_mail_of_unknown_fate_stays_so_while_sending_it_again_fails(shop
 async def test_a_message_that_another_worker_is_sending_is_waited_for(shop: Shop) -> None:
     shop.fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=500))
     first = asyncio.create_task(n.send_email_task(shop.job(), MAIL, "Hello", "Milk"))
-    await until(lambda: shop.fakes.inbox.counts[Provider.SENDGRID].requests, within=5)
+    await until(lambda: shop.fakes.inbox.counts[Provider.SENDGRID].requests)
 
     with pytest.raises(Unavailable) as waiting:
         await n.send_email_task(shop.job(), MAIL, "Hello", "Milk")
@@ -265,7 +265,7 @@ async def test_two_attempts_at_one_moment_are_one_message(shop: Shop) -> None:
 async def test_a_job_that_is_ended_while_it_sends_leaves_its_fate_unknown(shop: Shop) -> None:
     shop.fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=60_000))
     sending = asyncio.create_task(n.send_email_task(shop.job(), MAIL, "Hello", "Milk"))
-    await until(lambda: shop.fakes.inbox.counts[Provider.SENDGRID].requests, within=5)
+    await until(lambda: shop.fakes.inbox.counts[Provider.SENDGRID].requests)
 
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -279,7 +279,7 @@ async def test_a_job_that_is_ended_before_it_sends_leaves_nothing_unknown(shop: 
     async with shop.resources[Database].session() as session:
         await session.execute(text("LOCK TABLE tasks.messages IN ACCESS EXCLUSIVE MODE"))
         sending = asyncio.create_task(n.send_email_task(shop.job(), MAIL, "Hello", "Milk"))
-        await until(lambda: _somebody_waits(shop), within=5)
+        await until(lambda: _somebody_waits(shop))
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

@@ -283,12 +283,12 @@ async def test_strange_ids_do_not_keep_others_from_being_ended(
 async def test_a_worker_hears_of_a_row_at_once(database: Database, pool: JobPool, relay: OutboxRelay) -> None:
     greeted: list[Any] = []
     async with running_worker(pool, [greeted], companions=[relay]):
-        await until(lambda: relay._listener.is_listening, within=10)
+        await until(lambda: relay._listener.is_listening)
 
         await add(database)
 
         # Much less than the time after which it would look for itself.
-        await until(lambda: greeted, within=3)
+        await until(lambda: greeted)
 
 
 async def test_rows_are_relayed_where_nobody_can_listen(database: Database, database_url: str, pool: JobPool) -> None:
@@ -297,7 +297,7 @@ async def test_rows_are_relayed_where_nobody_can_listen(database: Database, data
     async with running_worker(pool, [greeted], companions=[deaf]):
         await add(database)
 
-        await until(lambda: greeted, within=10)
+        await until(lambda: greeted)
         assert not deaf._listener.is_listening
 
 
@@ -315,18 +315,18 @@ async def test_a_worker_relays_again_when_postgres_is_back(
 
     async with running_worker(pool, [greeted], companions=[relay]):
         await add(database, "before")
-        await until(lambda: len(greeted) == 1, within=10)
+        await until(lambda: len(greeted) == 1)
 
         await postgres_server.stop()
         try:
             await greet.enqueue(pool, "without PostgreSQL")
-            await until(lambda: len(greeted) == 2, within=10)
+            await until(lambda: len(greeted) == 2)
         finally:
             await postgres_server.start()
 
-        await until(answers, within=10)
+        await until(answers)
         await add(database, "after")
-        await until(lambda: len(greeted) == 3, within=20)
+        await until(lambda: len(greeted) == 3)
 
 
 async def test_a_worker_relays_again_when_redis_is_back(tmp_path: Path, database: Database, database_url: str) -> None:
@@ -335,14 +335,14 @@ async def test_a_worker_relays_again_when_redis_is_back(tmp_path: Path, database
         relay = OutboxRelay(database, database_url, pool, lease=timedelta(seconds=1))
         async with running_worker(pool, [greeted], companions=[relay]):
             await add(database, "before")
-            await until(lambda: len(greeted) == 1, within=10)
+            await until(lambda: len(greeted) == 1)
 
             await server.stop()
             await add(database, "meanwhile")
             assert await rows(database, "relayed_at IS NOT NULL") == [(True,), (False,)]
             await server.start()
 
-            await until(lambda: len(greeted) == 2, within=20)
+            await until(lambda: len(greeted) == 2)
 
 
 @pytest.mark.parametrize("name", ["C:\\udata", "🥛"])

@@ -83,7 +83,7 @@ class Shop:
         async def have_ended() -> bool:
             return bool(await self.pool.exists(*(f"arq:result:{job_id}" for job_id in ids)) == len(ids))
 
-        await until(have_ended, within=20)
+        await until(have_ended)
         records = [await find_job(self.pool, job_id) for job_id in ids]
         return [record for record in records if record is not None]
 
@@ -122,13 +122,13 @@ async def test_no_more_mails_are_in_flight_than_allowed(database_url: str, redis
         async with shop.worker(), shop.worker():
             for job_id in ids:
                 await n.send_email_task.using(job_id=job_id).enqueue(shop.pool, **LETTER)
-            await until(lambda: shop.mail.now == 3, within=5)
+            await until(lambda: shop.mail.now == 3)
 
             async def others_wait() -> bool:
                 waiting = await shop.pool.zcard(f"indostar:limit:sendgrid:waiting:{Queue.NOTIFICATIONS.key}")
                 return bool(waiting == len(ids) - 3)
 
-            await until(others_wait, within=5)
+            await until(others_wait)
             # Nothing says of what waits that it is being sent.
             assert await shop.on_record() == [("email", "sending", 1)] * 3
             shop.mail.may_answer.set()

@@ -90,12 +90,12 @@ async def test_a_redis_that_refuses_writes_is_away_and_gives_no_running_job_away
             running_worker(pool, [ran], lease=LEASE, slots={Queue.DEFAULT: 10}),
             running_worker(others, [ran], lease=LEASE, slots={Queue.DEFAULT: 10}),
         ):
-            await until(lambda: len(ran.ids) == len(ids), within=5)
+            await until(lambda: len(ran.ids) == len(ids))
             async with configured(pool, "min-replicas-to-write", 1, normal=0):
                 lasted = asyncio.get_running_loop().time() + 2 * LEASE.total_seconds()
-                await until(lambda: asyncio.get_running_loop().time() > lasted, within=30)
+                await until(lambda: asyncio.get_running_loop().time() > lasted)
             ran.may_end.set()
-            await until(lambda: have_ended(pool, ids), within=10)
+            await until(lambda: have_ended(pool, ids))
 
     assert sorted(ran.ids) == ids
     assert [line["event"] for line in logs if line["event"].startswith("redis.")].count("redis.lost") == 2
@@ -104,7 +104,7 @@ async def test_a_redis_that_refuses_writes_is_away_and_gives_no_running_job_away
 async def test_jobs_make_room_in_a_redis_that_is_full(pool: JobPool, ran: Ran) -> None:
     await step.using(job_id="j1").enqueue(pool)
     async with configured(pool, "maxmemory", 1, normal=0), running_worker(pool, [ran]):
-        await until(lambda: has_ended(pool, "j1"), within=10)
+        await until(lambda: has_ended(pool, "j1"))
 
     assert ran.ids == ["j1"]
 
@@ -114,7 +114,7 @@ async def test_a_worker_outlives_a_key_that_somebody_else_uses(pool: JobPool, ra
     await step.using(job_id="j1").enqueue(pool)
     async with running_worker(pool, [ran]):
         await pool.delete("arq:abort")
-        await until(lambda: has_ended(pool, "j1"), within=10)
+        await until(lambda: has_ended(pool, "j1"))
 
 
 async def test_numbers_and_names_that_are_none_are_passed_over(pool: JobPool, ran: Ran) -> None:
@@ -124,7 +124,7 @@ async def test_numbers_and_names_that_are_none_are_passed_over(pool: JobPool, ra
         await pipe.execute()
     await step.using(job_id="j1").enqueue(pool)
     async with running_worker(pool, [ran]):
-        await until(lambda: has_ended(pool, "j1"), within=10)
+        await until(lambda: has_ended(pool, "j1"))
 
 
 async def test_arguments_that_can_be_read_and_not_written_end_their_job(pool: JobPool, ran: Ran) -> None:
@@ -132,7 +132,7 @@ async def test_arguments_that_can_be_read_and_not_written_end_their_job(pool: Jo
     await pool.set("arq:job:j1", b'{"t":null,"f":"step","a":[%b],"k":{},"et":1}' % deep)
     await pool.zadd(Queue.DEFAULT.key, {"j1": 1000})
     async with running_worker(pool, [ran]):
-        await until(lambda: has_ended(pool, "j1"), within=10)
+        await until(lambda: has_ended(pool, "j1"))
 
     record = await find_job(pool, "j1")
     assert record is not None
@@ -144,12 +144,12 @@ async def test_a_job_that_was_due_in_1970_moves_to_its_queue_once(pool: JobPool,
     await pool.set("arq:job:j1", job.payload)
     await pool.zadd(Queue.DEFAULT.key, {"j1": datetime(1970, 1, 1, tzinfo=UTC).timestamp()})
     async with running_worker(pool, [ran]):
-        await until(lambda: ran.ids, within=5)
+        await until(lambda: ran.ids)
         # Everything that is due is claimed before this one.
         await step.using(job_id="later").enqueue(pool)
-        await until(lambda: has_ended(pool, "later"), within=5)
+        await until(lambda: has_ended(pool, "later"))
         ran.may_end.set()
-        await until(lambda: has_ended(pool, "j1"), within=5)
+        await until(lambda: has_ended(pool, "j1"))
 
     assert ran.ids == ["j1", "later"]
 

@@ -62,7 +62,7 @@ async def test_several_workers_fire_each_slot_once_by_the_databases_clock(databa
         async def fired() -> bool:
             return len(await jobs(database)) >= 3
 
-        await until(fired, within=30)
+        await until(fired)
 
     async with worker() as database:
         slots = await outcomes(database, ticking)

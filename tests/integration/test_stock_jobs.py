@@ -16,7 +16,7 @@ from app.jobs.queues import Queue
 from app.jobs.serializer import JobFailed, deserialize, serialize
 from app.jobs.task import TaskRegistry
 from tests.running import open_pool, run_burst, running_worker
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 tasks = TaskRegistry()
 
@@ -101,7 +101,7 @@ async def test_from_the_queue_to_its_result(stock: ArqRedis, pool: JobPool, gate
         assert await has_no_result_yet(job)
         running = await job.info()
         gate.is_open.set()
-        assert await job.result(timeout=10, poll_delay=0.02) == 3
+        assert await job.result(timeout=PATIENCE, poll_delay=0.02) == 3
 
     assert running is not None
     assert (running.function, list(running.args), running.kwargs) == ("add", [1, 2], {})
@@ -121,7 +121,7 @@ async def test_a_failure_is_raised_where_its_result_is_read(stock: ArqRedis, poo
 
     assert await job.status() is JobStatus.complete
     with pytest.raises(JobFailed, match="there is no task 'no_such_task'"):
-        await job.result(timeout=10)
+        await job.result(timeout=PATIENCE)
     info = await job.result_info()
     assert info is not None
     assert not info.success
@@ -140,7 +140,7 @@ async def test_a_job_that_waits_for_its_next_try_is_deferred_and_can_be_aborted(
     assert info.score is not None
 
     async with running_worker(pool, [gate]):
-        assert await job.abort(timeout=10, poll_delay=0.02)
+        assert await job.abort(timeout=PATIENCE, poll_delay=0.02)
     assert await job.status() is JobStatus.complete
 
 
@@ -149,7 +149,7 @@ async def test_a_deferred_job_is_deferred_and_can_be_aborted(stock: ArqRedis, po
     assert await job.status() is JobStatus.deferred
 
     async with running_worker(pool, [gate]):
-        assert await job.abort(timeout=10, poll_delay=0.02)
+        assert await job.abort(timeout=PATIENCE, poll_delay=0.02)
 
     assert await job.status() is JobStatus.complete
     assert not gate.reached.is_set()
@@ -162,7 +162,7 @@ async def test_a_running_job_is_aborted_by_its_own_worker(stock: ArqRedis, pool:
         await gate.reached.wait()
         # Others that could take it are at work.
         async with running_worker(pool, [gate]), running_worker(pool, [gate]):
-            assert await job.abort(timeout=10, poll_delay=0.02)
+            assert await job.abort(timeout=PATIENCE, poll_delay=0.02)
 
     events = [fields for _, fields in await pool.xrange("indostar:events") if f"job:{job.job_id}".encode() in fields]
     assert [fields[b"kind"] for fields in events] == [b"started", b"ended"]
@@ -182,11 +182,11 @@ async def test_a_job_that_moved_to_its_own_queue_is_known_where_it_arrived(
     )
     job = await enqueued(stock, "elsewhere")
     async with running_worker(pool, [gate], slots={Queue.DEFAULT: 1}):
-        await until(lambda: _moved(pool, job), within=10)
+        await until(lambda: _moved(pool, job))
 
         assert await job.status() is JobStatus.queued
         assert await has_no_result_yet(job)
-        assert await job.abort(timeout=10, poll_delay=0.02)
+        assert await job.abort(timeout=PATIENCE, poll_delay=0.02)
 
     assert await stock.zcard(stock.default_queue_name) == 0
     await stock.aclose()

@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from app.supervisor.place import Pauses
 from app.supervisor.supervisor import Supervisor, SupervisorOptions
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 # A child writes a diary of its life. Files in the same folder say how it is to be, from its next step on.
 CHILD = """
@@ -86,14 +88,14 @@ class Stage:
     def pids(self, what: str) -> list[int]:
         return [entry.pid for entry in self.diary() if entry.what == what]
 
-    async def until(self, what: str, count: int, *, within: float = 10) -> list[int]:
+    async def until(self, what: str, count: int) -> list[int]:
         """The pids of those who noted it, once there are so many."""
 
         def enough() -> list[int]:
             pids = self.pids(what)
             return pids if len(pids) >= count else []
 
-        return await until(enough, within=within)
+        return await until(enough)
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ async def supervised(folder: Path, processes: int = 1, **options: Any) -> AsyncI
     Its children run under the folder's own `python`.
     """
     (folder / "python").symlink_to(sys.executable)
-    defaults: dict[str, Any] = {"patience": timedelta(seconds=10), "ready_within": timedelta(seconds=10)}
+    defaults: dict[str, Any] = {"patience": timedelta(minutes=1), "ready_within": timedelta(minutes=1)}
     supervisor = Supervisor(
         SupervisorOptions(
             command=[str(folder / "python"), "-c", CHILD, str(folder)], processes=processes, **(defaults | options)
@@ -119,7 +121,7 @@ async def supervised(folder: Path, processes: int = 1, **options: Any) -> AsyncI
         yield supervisor, running
     finally:
         supervisor.stop()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             await running
 
 
@@ -168,7 +170,7 @@ async def test_a_system_that_starts_no_more_processes_is_asked_again(stage: Stag
         (tmp_path / "python").rename(tmp_path / "python that is missed")
         with capture_logs() as logs:
             supervisor.renew()
-            await until(lambda: [line for line in logs if line["event"] == "supervisor.child_not_started"], within=5)
+            await until(lambda: [line for line in logs if line["event"] == "supervisor.child_not_started"])
 
         assert is_running(old)
         assert not running.done()
@@ -179,7 +181,7 @@ async def test_a_system_that_starts_no_more_processes_is_asked_again(stage: Stag
 async def test_settings_at_fault_end_the_supervisor_with_2(stage: Stage, tmp_path: Path) -> None:
     stage.let("refuse")
 
-    async with supervised(tmp_path, processes=2) as (_, running), asyncio.timeout(10):
+    async with supervised(tmp_path, processes=2) as (_, running), asyncio.timeout(PATIENCE):
         assert await running == 2
 
 
@@ -221,9 +223,9 @@ async def test_a_replacement_that_does_not_get_ready_is_given_up(stage: Stage, t
         assert mute != old
         assert is_running(old)
         stage.let_not("be mute")
-        new = (await stage.until("ready", 2))[1]
-        await until(lambda: old in stage.pids("asked"), within=5)
-        assert new not in stage.pids("asked")
+        await until(lambda: old in stage.pids("asked"))
+        # Some may have been too slow, but not the one for which the old one had to go.
+        assert any(is_running(new) for new in {*stage.pids("ready")} - {*stage.pids("asked")})
 
 
 async def test_a_child_that_follows_a_dead_one_may_take_its_time(stage: Stage, tmp_path: Path) -> None:
@@ -244,7 +246,7 @@ async def test_a_stop_asks_every_child_once_and_waits_for_it(stage: Stage, tmp_p
 
         supervisor.stop()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await running == 0
     assert sorted(stage.pids("asked")) == sorted(children)
     assert not any(map(is_running, children))
@@ -260,7 +262,7 @@ async def test_a_second_stop_is_passed_on(stage: Stage, tmp_path: Path) -> None:
 
         supervisor.stop()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await running == 0
     assert (stage.pids("asked"), stage.pids("hurried")) == ([child], [child])
 
@@ -274,7 +276,7 @@ async def test_a_stop_does_not_hurry_a_child_that_was_replaced_and_drains(stage:
 
         supervisor.stop()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await running
     new = stage.pids("ready")[1]
     assert stage.pids("asked") == [old, new]
@@ -287,19 +289,23 @@ async def test_a_child_that_outstays_its_patience_is_killed(stage: Stage, tmp_pa
 
         supervisor.stop()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert await running == 1
     assert not is_running(child)
 
 
-async def test_a_stop_while_a_place_waits_for_its_next_child_is_at_once(stage: Stage, tmp_path: Path) -> None:
+async def test_a_stop_while_a_place_waits_for_its_next_child_is_at_once(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "app.supervisor.place.Pauses", partial(Pauses, first=timedelta(hours=1), cap=timedelta(hours=1))
+    )
     stage.let("crash")
     async with supervised(tmp_path) as (supervisor, running):
-        *_, third = await stage.until("started", 3)
-        await until(lambda: not is_running(third), within=5)
+        [crashed] = await stage.until("started", 1)
+        await until(lambda: not is_running(crashed))
 
         supervisor.stop()
 
-        # The pause that it is in lasts a second or more.
-        async with asyncio.timeout(0.9):
+        async with asyncio.timeout(PATIENCE):
             await running

@@ -9,6 +9,7 @@ from redis.asyncio import ConnectionPool
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from app.jobs.wire import Wire
+from tests.waiting import PATIENCE
 
 
 @asynccontextmanager
@@ -41,7 +42,7 @@ async def test_who_listens_and_says_nothing_is_not_waited_for(answers: int, monk
         connections = ConnectionPool.from_url(url, socket_connect_timeout=5)
         wire = Wire(connections)
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             with pytest.raises(RedisTimeoutError):
                 await wire.call("GET", "key")
 

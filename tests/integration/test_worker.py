@@ -25,7 +25,7 @@ from app.jobs.serializer import JobFailed, deserialize, serialize
 from app.jobs.task import TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
 from tests.running import found, open_pool, run_burst, running_worker
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 AT_ONCE = RetryPolicy(first=timedelta(0))
 tasks = TaskRegistry()
@@ -98,7 +98,7 @@ async def test_a_job_runs_and_its_result_is_read(pool: JobPool, diary: Diary) ->
 
     await run_burst(pool, [diary])
 
-    assert await job.result(timeout=10) == {
+    assert await job.result(timeout=PATIENCE) == {
         "what": "milk",
         "amount": Decimal("1.50"),
         "at": datetime(2026, 1, 5, tzinfo=UTC),
@@ -209,7 +209,7 @@ async def test_a_job_that_expired_is_not_started(pool: JobPool, diary: Diary) ->
 
     async with running_worker(pool, [diary]):
         with pytest.raises(JobFailed, match="JobExpired"):
-            await job.result(timeout=5, poll_delay=0.02)
+            await job.result(timeout=PATIENCE, poll_delay=0.02)
 
     assert diary.entries == []
     assert (await found(pool, job.job_id)).kwargs == {"what": "old"}
@@ -222,7 +222,7 @@ async def test_an_error_is_retried_and_every_attempt_is_kept(pool: JobPool, diar
 
     await run_burst(pool, [diary])
 
-    assert await job.result(timeout=10) == "done"
+    assert await job.result(timeout=PATIENCE) == "done"
     record = await found(pool, job.job_id)
     assert diary.entries == ["try 1", "try 2", "try 3"]
     assert record.tries == 3
@@ -245,7 +245,7 @@ async def test_after_the_last_try_the_real_error_stands(pool: JobPool, diary: Di
     await run_burst(pool, [diary])
 
     with pytest.raises(JobFailed, match="RuntimeError: cause 4"):
-        await job.result(timeout=10)
+        await job.result(timeout=PATIENCE)
     record = await found(pool, job.job_id)
     assert (record.state, record.tries, record.max_tries) == (JobState.FAILED, 4, 4)
     assert len(diary.entries) == 4
@@ -281,7 +281,7 @@ async def test_waiting_for_something_unavailable_costs_no_try(pool: JobPool, dia
 
     await run_burst(pool, [diary])
 
-    assert await job.result(timeout=10) == "done"
+    assert await job.result(timeout=PATIENCE) == "done"
     assert diary.entries == ["try 1"] * 10
     assert (await found(pool, job.job_id)).tries == 1
 
@@ -311,8 +311,8 @@ async def test_a_stock_pool_with_our_serializer_works(pool: JobPool, redis_url: 
         assert own_queue is not None
         assert wrong_queue is not None
 
-        assert (await own_queue.result(timeout=5, poll_delay=0.02))["amount"] == Decimal("2.50")
-        assert await wrong_queue.result(timeout=5, poll_delay=0.02) == "done"
+        assert (await own_queue.result(timeout=PATIENCE, poll_delay=0.02))["amount"] == Decimal("2.50")
+        assert await wrong_queue.result(timeout=PATIENCE, poll_delay=0.02) == "done"
 
     assert (await found(pool, wrong_queue.job_id)).queue is Queue.NOTIFICATIONS
     assert await pool.zcard("arq:queue") == 0
@@ -337,7 +337,7 @@ async def test_a_job_that_moved_to_its_own_queue_is_still_found_where_it_arrived
 
     await run_burst(pool, [diary], slots={Queue.NOTIFICATIONS: 5})
 
-    assert await job.result(timeout=10) == "done"
+    assert await job.result(timeout=PATIENCE) == "done"
     assert await pool.zcard("arq:queue") == 0
     await stock.aclose()
 
@@ -420,19 +420,19 @@ async def test_a_stopped_worker_lets_its_jobs_end(pool: JobPool, diary: Diary) -
     job = await wait.enqueue(pool)
     assert job is not None
     async with running_worker(pool, [diary]) as worker:
-        await until(lambda: diary.entries == ["started"], within=5)
+        await until(lambda: diary.entries == ["started"])
 
         worker.stop()
         diary.may_end.set()
 
-    assert await job.result(timeout=10) == "ended"
+    assert await job.result(timeout=PATIENCE) == "ended"
 
 
 async def test_what_does_not_end_in_time_is_handed_back_without_using_a_try(pool: JobPool, diary: Diary) -> None:
     job = await wait.enqueue(pool)
     assert job is not None
     async with running_worker(pool, [diary], grace=timedelta(0)):
-        await until(lambda: diary.entries == ["started"], within=5)
+        await until(lambda: diary.entries == ["started"])
 
     record = await found(pool, job.job_id)
     assert (record.state, record.tries) == (JobState.QUEUED, 0)
@@ -441,7 +441,7 @@ async def test_what_does_not_end_in_time_is_handed_back_without_using_a_try(pool
     diary.may_end.set()
     await run_burst(pool, [diary])
 
-    assert await job.result(timeout=10) == "ended"
+    assert await job.result(timeout=PATIENCE) == "ended"
     assert (await found(pool, job.job_id)).tries == 1
 
 
@@ -449,18 +449,18 @@ async def test_a_running_job_says_so_and_keeps_its_lease(pool: JobPool, diary: D
     job = await wait.enqueue(pool)
     assert job is not None
     async with running_worker(pool, [diary], lease=timedelta(seconds=1)):
-        await until(lambda: diary.entries == ["started"], within=5)
+        await until(lambda: diary.entries == ["started"])
         first = await pool.zscore("arq:queue:subscriptions", job.job_id)
 
         assert await job.status() is JobStatus.in_progress
         assert (await found(pool, job.job_id)).state is JobState.RUNNING
         # A second worker finds nothing to do once the lease has been renewed.
-        await until(lambda: _later(pool, job.job_id, first), within=5)
+        await until(lambda: _later(pool, job.job_id, first))
         await run_burst(pool, [diary], slots={Queue.SUBSCRIPTIONS: 1})
         assert diary.entries == ["started"]
         diary.may_end.set()
 
-    assert await job.result(timeout=10) == "ended"
+    assert await job.result(timeout=PATIENCE) == "ended"
 
 
 async def _later(pool: JobPool, job_id: str, first: float | None) -> bool:
@@ -474,7 +474,7 @@ async def test_a_task_may_clean_up_at_its_soft_limit(pool: JobPool, diary: Diary
 
     await run_burst(pool, [diary])
 
-    assert await job.result(timeout=10) == "partial"
+    assert await job.result(timeout=PATIENCE) == "partial"
     assert diary.entries == ["cleaned up"]
 
 
@@ -485,4 +485,4 @@ async def test_the_hard_limit_ends_a_task(pool: JobPool, diary: Diary) -> None:
     await run_burst(pool, [diary])
 
     with pytest.raises(JobFailed, match="TimeLimitExceeded"):
-        await job.result(timeout=10)
+        await job.result(timeout=PATIENCE)

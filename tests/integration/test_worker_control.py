@@ -28,7 +28,7 @@ from app.jobs.task import Task, TaskRegistry
 from app.jobs.watchdog import Watchdog
 from app.jobs.worker import SWEEP
 from tests.running import found, make_worker, open_pool, run_burst, running_worker
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 tasks = TaskRegistry()
 
@@ -158,10 +158,10 @@ async def is_cancelled(pool: JobPool, job_id: str) -> bool:
 async def test_a_running_job_is_aborted(pool: JobPool, stage: Stage) -> None:
     await wait.using(job_id="j1").enqueue(pool)
     async with running_worker(pool, [stage]):
-        await until(lambda: stage.seen == ["wait"], within=5)
+        await until(lambda: stage.seen == ["wait"])
 
         assert await abort(pool, "j1") is AbortAnswer.ASKED
-        await until(lambda: is_cancelled(pool, "j1"), within=5)
+        await until(lambda: is_cancelled(pool, "j1"))
 
     assert stage.seen == ["wait", "cancelled"]
     assert [attempt.outcome for attempt in (await found(pool, "j1")).attempts] == [AttemptOutcome.CANCELLED]
@@ -172,7 +172,7 @@ async def test_a_waiting_job_is_aborted_without_being_started(pool: JobPool, sta
     await step.using(job_id="j1", defer_by=timedelta(hours=1)).enqueue(pool)
     async with running_worker(pool, [stage]):
         await abort(pool, "j1")
-        await until(lambda: is_cancelled(pool, "j1"), within=5)
+        await until(lambda: is_cancelled(pool, "j1"))
 
     assert stage.seen == []
     assert await pool.zcard(Queue.DEFAULT.key) == 0
@@ -189,14 +189,14 @@ async def test_stock_abort_tells_the_truth(pool: JobPool, redis_url: str, stage:
     assert waiting is not None
     assert ended is not None
     async with running_worker(pool, [stage]):
-        await ended.result(timeout=5, poll_delay=0.02)
-        await until(lambda: "wait" in stage.seen, within=5)
+        await ended.result(timeout=PATIENCE, poll_delay=0.02)
+        await until(lambda: "wait" in stage.seen)
         assert await running.status() is JobStatus.in_progress
         assert await waiting.status() is JobStatus.deferred
 
-        assert await running.abort(timeout=5, poll_delay=0.02)
-        assert await waiting.abort(timeout=5, poll_delay=0.02)
-        assert not await ended.abort(timeout=5, poll_delay=0.02)
+        assert await running.abort(timeout=PATIENCE, poll_delay=0.02)
+        assert await waiting.abort(timeout=PATIENCE, poll_delay=0.02)
+        assert not await ended.abort(timeout=PATIENCE, poll_delay=0.02)
 
     assert "cancelled" in stage.seen
     assert await running.status() is JobStatus.complete
@@ -210,7 +210,7 @@ async def test_a_stale_abort_never_hits_a_later_job(pool: JobPool, stage: Stage)
     await step.using(job_id="j2", defer_by=timedelta(hours=1)).enqueue(pool, "deferred")
 
     async with running_worker(pool, [stage]):
-        await until(lambda: _no_aborts(pool), within=5)
+        await until(lambda: _no_aborts(pool))
 
     assert stage.seen == ["due"]
     later = await found(pool, "j2")
@@ -235,16 +235,16 @@ async def test_a_paused_queue_waits_and_goes_on(pool: JobPool, stage: Stage) -> 
         await pause(pool, Queue.DEFAULT)
         await step.enqueue(pool, "waiting")
         await step.using(queue=Queue.NOTIFICATIONS).enqueue(pool, "not paused")
-        await until(lambda: stage.seen == ["not paused"], within=5)
+        await until(lambda: stage.seen == ["not paused"])
 
         await resume(pool, Queue.DEFAULT)
-        await until(lambda: stage.seen == ["not paused", "waiting"], within=5)
+        await until(lambda: stage.seen == ["not paused", "waiting"])
 
 
 async def test_progress_is_seen_on_the_job_and_gone_with_it(pool: JobPool, stage: Stage) -> None:
     await count_up.using(job_id="j1").enqueue(pool)
     async with running_worker(pool, [stage]):
-        progress = await until(lambda: _progress(pool, "j1"), within=5)
+        progress = await until(lambda: _progress(pool, "j1"))
         stage.may_end.set()
 
     assert progress == Progress(1000, 2000, "counting")
@@ -262,7 +262,7 @@ async def test_a_result_that_json_can_not_hold_is_still_a_success(pool: JobPool,
 
     await run_burst(pool, [stage])
 
-    assert "could not be kept" in await job.result(timeout=10)
+    assert "could not be kept" in await job.result(timeout=PATIENCE)
     assert stage.seen == ["ran"]
 
 
@@ -291,7 +291,7 @@ async def test_a_job_that_is_ended_may_clean_up(pool: JobPool, stage: Stage) -> 
     await run_burst(pool, [stage])
 
     with pytest.raises(JobFailed, match="TimeLimitExceeded"):
-        await job.result(timeout=10)
+        await job.result(timeout=PATIENCE)
     assert stage.seen == ["cleaned up"]
 
 
@@ -305,7 +305,7 @@ async def test_a_job_that_swallows_its_cancellation_is_cancelled_again(
     await run_burst(pool, [stage])
 
     with pytest.raises(JobFailed, match="TimeLimitExceeded"):
-        await job.result(timeout=10)
+        await job.result(timeout=PATIENCE)
     assert stage.seen == ["swallowed"]
 
 
@@ -319,7 +319,7 @@ async def test_a_job_that_loses_three_workers_is_not_started_again(pool: JobPool
 
     async with running_worker(pool, [stage], lease=timedelta(milliseconds=300)):
         with pytest.raises(JobFailed, match="WorkerLost"):
-            await job.result(timeout=5, poll_delay=0.02)
+            await job.result(timeout=PATIENCE, poll_delay=0.02)
 
     assert stage.seen == []
     record = await found(pool, "j1")
@@ -353,7 +353,7 @@ async def test_beyond_its_memory_a_worker_ends_by_itself(pool: JobPool, stage: S
 async def test_a_worker_says_who_it_is_and_what_it_runs(pool: JobPool, stage: Stage) -> None:
     await wait.using(job_id="j1").enqueue(pool)
     async with running_worker(pool, [stage], slots={Queue.DEFAULT: 3}) as worker:
-        [entry] = await until(lambda: _with_running(pool), within=10)
+        [entry] = await until(lambda: _with_running(pool))
         stage.may_end.set()
 
     assert (entry.id, entry.queues, entry.running) == (worker.id, {"default": 3}, ["j1"])
@@ -373,7 +373,7 @@ async def test_an_idle_worker_is_woken_by_a_job_without_looking_for_it(
     async with running_worker(pool, [stage]):
         for number in range(5):
             await step.enqueue(pool, str(number))
-            await until(lambda: len(stage.seen) == number + 1, within=5)  # noqa: B023 -- called at once
+            await until(lambda: len(stage.seen) == number + 1)  # noqa: B023 -- called at once
 
 
 async def test_a_deferred_job_starts_at_its_time(pool: JobPool, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +381,7 @@ async def test_a_deferred_job_starts_at_its_time(pool: JobPool, stage: Stage, mo
     monkeypatch.setattr("app.jobs.lane.POLL", 3600)
     async with running_worker(pool, [stage]):
         await step.using(defer_by=timedelta(milliseconds=300)).enqueue(pool, "later")
-        await until(lambda: stage.seen == ["later"], within=5)
+        await until(lambda: stage.seen == ["later"])
 
 
 async def test_where_the_server_does_not_tell_it_is_asked(
@@ -390,7 +390,7 @@ async def test_where_the_server_does_not_tell_it_is_asked(
     monkeypatch.setattr("app.jobs.wake.PREFIXES", ("arq:queue", "arq:queue:overlaps"))
     async with running_worker(pool, [stage]):
         await step.enqueue(pool)
-        await until(lambda: stage.seen == ["step"], within=5)
+        await until(lambda: stage.seen == ["step"])
 
 
 async def test_what_blocks_the_event_loop_is_named_while_it_does() -> None:
@@ -420,12 +420,12 @@ async def test_a_worker_that_was_blocked_does_not_take_its_own_jobs_for_lost_one
     for number in range(5):
         await wait.enqueue(pool, f"job {number}")
     async with running_worker(pool, [stage], lease=lease):
-        await until(lambda: len(stage.seen) == 5, within=5)
+        await until(lambda: len(stage.seen) == 5)
         await block.enqueue(pool, 2 * lease.total_seconds())
-        await until(lambda: "blocked" in stage.seen, within=5)
+        await until(lambda: "blocked" in stage.seen)
         # By now the next claims have found what there was.
         await step.enqueue(pool)
-        await until(lambda: "step" in stage.seen, within=5)
+        await until(lambda: "step" in stage.seen)
         stage.may_end.set()
 
     assert sorted(stage.seen) == ["blocked", *(f"job {number}" for number in range(5)), "step"]
@@ -451,6 +451,6 @@ async def test_what_a_foreign_hand_wrote_does_not_end_the_worker(pool: JobPool, 
     assert job is not None
 
     async with running_worker(pool, [stage]):
-        await job.result(timeout=5, poll_delay=0.02)
+        await job.result(timeout=PATIENCE, poll_delay=0.02)
 
     assert stage.seen == ["step"]

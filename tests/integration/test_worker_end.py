@@ -13,7 +13,7 @@ from app.jobs.queues import Queue
 from app.jobs.registry import workers
 from app.jobs.task import TaskRegistry
 from tests.running import make_worker, open_pool, running_worker
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 tasks = TaskRegistry()
 
@@ -38,7 +38,7 @@ async def test_a_worker_that_never_found_redis_stops_all_the_same() -> None:
 
         worker.stop()
 
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             await running
 
 
@@ -52,10 +52,10 @@ async def test_where_somebody_listens_a_worn_out_worker_says_so_once_and_goes_on
     async with running_worker(pool, [done], **limit, **hooks):
         for _ in range(5):
             await count.enqueue(pool)
-        await until(lambda: len(said) > 1 and len(done) == 5, within=10)
+        await until(lambda: len(said) > 1 and len(done) == 5)
 
         await count.enqueue(pool)
 
-        await until(lambda: len(done) == 6, within=10)
+        await until(lambda: len(done) == 6)
         assert [worker.is_draining for worker in await workers(pool)] == [False]
     assert sorted(said) == ["ready", "worn out"]

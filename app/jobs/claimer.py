@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 from itertools import count
 
-from app.jobs.outage import REDIS_DOWN, RedisLine
+from app.jobs.outage import LONGEST_WAIT, REDIS_DOWN, RedisLine
 from app.jobs.queues import Queue
 from app.jobs.store import Claim, JobStore
 
@@ -22,14 +22,15 @@ class Claimer:
         self._unanswered: list[tuple[Queue, str]] = []
         # The server's clock (ms) less the event loop's, once known.
         self._offset_ms: float | None = None
-        self._opened_at = 0.0
-        self._server_is_new = False
+        # Until when (the loop's time) those who lived through the server's start may still be on their way back to it.
+        self._awaits_others_until = 0.0
 
     async def open(self) -> None:
         """Asks how long the server has been up: one that has just started was away for everybody."""
         seconds = await self._line.call(self._store.uptime_seconds)
-        self._opened_at = asyncio.get_running_loop().time()
-        self._server_is_new = seconds <= self._lease
+        started_at = asyncio.get_running_loop().time() - seconds
+        # A start ends all connections: whoever lives asks again, and renews once a third of a lease.
+        self._awaits_others_until = started_at + 2 * LONGEST_WAIT + self._lease / 3
 
     def new_token(self) -> str:
         return f"{self._worker}:{next(self._numbers)}"
@@ -84,7 +85,7 @@ class Claimer:
         # Whoever lives has renewed within the last third of its lease: a shorter outage did nobody harm.
         if line.lost_at is not None and back_at - line.lost_at >= self._lease / 3 and now - back_at < self._lease:
             return self._server_ms(line.lost_at)
-        if self._server_is_new and now - self._opened_at < self._lease:
+        if now < self._awaits_others_until:
             return 0
         # A server that stands still may take this claim up when the leases of all who wait for it have run out. It has
         # stood still since the oldest question that it has not answered, of which this claim may be the first.

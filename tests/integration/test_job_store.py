@@ -388,12 +388,16 @@ async def test_a_claim_whose_answer_was_lost_is_given_back_at_once(clock: Clock)
 
 
 class FrozenStore(JobStore):
-    """Its first claim is answered late."""
+    """Its first claim is answered late; its server has been up for so many seconds."""
 
     def __init__(self, pool: JobPool, answers_after: float) -> None:
         super().__init__(pool.connection_pool, LEASE)
         self.answers_after = answers_after
+        self.uptime = 3600
         self.silences: list[int | None] = []
+
+    async def uptime_seconds(self) -> int:
+        return self.uptime
 
     async def claim(self, queue: Queue, token: str, limit: int, silent_since_ms: int | None = None) -> Claim:
         self.silences.append(silent_since_ms)
@@ -430,6 +434,22 @@ async def test_a_claim_says_since_when_the_server_has_not_answered(clock: Clock)
     assert first is None
     assert second is not None
     assert before.now_ms <= second <= after.now_ms - 100
+    await store.aclose()
+
+
+@pytest.mark.parametrize(("uptime", "silent_since"), [(0, 0), (30, None)])
+async def test_leases_that_run_out_soon_after_a_servers_start_may_be_of_those_who_are_not_back_yet(
+    clock: Clock, uptime: int, silent_since: int | None
+) -> None:
+    store = FrozenStore(clock.pool, answers_after=0)
+    store.uptime = uptime
+    claimer = Claimer(store, RedisLine(), "me", lease=60.0)
+
+    await claimer.open()
+    await claimer.claim(QUEUE, 10)
+
+    # 22 seconds are enough to come back and renew.
+    assert store.silences == [silent_since]
     await store.aclose()
 
 

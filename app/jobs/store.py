@@ -184,12 +184,10 @@ class JobStore:
     async def keep_payloads(self, queue: Queue, overdue: timedelta) -> int:
         """Makes payloads last that stock arq lets expire, of jobs that have waited so long; returns how many."""
         kept = 0
-        after: bytes | None = b""
-        while after is not None:
+        left: int | str | None = ""
+        while left is not None:
             overdue_ms = int(overdue.total_seconds() * 1000)
-            after, these = await self._recording.run(
-                KEEP, (queue.key,), after, overdue_ms, MOST_JOBS_A_SCRIPT, self._now
-            )
+            left, these = await self._recording.run(KEEP, (queue.key,), left, overdue_ms, MOST_JOBS_A_SCRIPT, self._now)
             kept += these
         return kept
 

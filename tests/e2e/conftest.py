@@ -20,7 +20,7 @@ async def fakes() -> AsyncIterator[Fakes]:
 @pytest.fixture
 def environment(database_url: str, redis_url: str, fakes: Fakes) -> Mapping[str, str]:
     settings = make_settings(database_url=database_url, redis_url=redis_url, fakes_url=fakes.url)
-    return as_environment(settings) | {"JOB_LEASE_SECONDS": "1"}
+    return as_environment(settings) | {"JOB_LEASE_SECONDS": "3"}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from app.jobs.claimer import Claimer
 from app.jobs.committer import Committer
 from app.jobs.companions import Companion, catch_up, keep_running
 from app.jobs.context import Resources
+from app.jobs.ending import end
 from app.jobs.keeping import Keeper
 from app.jobs.lane import POLL, Lane
 from app.jobs.leases import Leases
@@ -201,8 +202,7 @@ class Worker:
                 loop.cancel()
             await self._drain(lanes)
         finally:
-            for loop in (*keeping, *lanes, *beside):
-                loop.cancel()
+            await end([*keeping, *lanes, *beside])
 
     async def _drain(self, lanes: list[asyncio.Task[None]]) -> None:
         for lane in self._lanes:

@@ -8,6 +8,7 @@ import structlog
 from app.db.engine import Database
 from app.db.listening import Listener
 from app.db.outbox import CHANNEL
+from app.jobs.ending import run_together
 from app.jobs.pool import JobPool
 from app.outbox.handover import Handover
 from app.outbox.store import MOST_ROWS, OutboxStore
@@ -42,10 +43,11 @@ class OutboxRelay:
         self._swept_epoch: str | None = None
 
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listener.run(), name="outbox listener")
-            group.create_task(self._relay_for_ever(), name="outbox relaying")
-            group.create_task(self._end_for_ever(), name="outbox ends")
+        await run_together(
+            outbox_listener=self._listener.run(),
+            outbox_relaying=self._relay_for_ever(),
+            outbox_ends=self._end_for_ever(),
+        )
 
     async def catch_up(self) -> None:
         """Returns when all that is due by now, and not another relay's, is on its queue."""

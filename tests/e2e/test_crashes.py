@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -205,7 +206,7 @@ async def test_jobs_that_run_while_redis_is_away_for_several_leases_end_once(own
 
     assert site.times("start") == site.times("end") == Counter(short + long)
     for worker in workers:
-        await until(lambda worker=worker: says(worker, "redis.back"))  # type: ignore[misc]
+        await until(partial(says, worker, "redis.back"))
         assert (says(worker, "redis.lost"), says(worker, "redis.back")) == (1, 1)
 
 

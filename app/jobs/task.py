@@ -34,9 +34,10 @@ class TaskOptions(TypedDict, total=False):
     """What the decorator takes.
 
     `schedule` makes an arq `cron(...)` of the function; `catch_up` is how late the latest slot that was missed may
-    still start, 24 hours unless it is given. `visible` names the arguments that viewers, logs and search may see.
-    `check` looks at several arguments together and returns what is wrong with them. `max_per_second` and
-    `max_in_flight` limit how many of its jobs all workers together start and run at once.
+    still start, 24 hours unless it is given. `visible` names the arguments that viewers, logs and search may see;
+    `secret` those that may be kept nowhere but in Redis. `check` looks at several arguments together and returns what
+    is wrong with them. `max_per_second` and `max_in_flight` limit how many of its jobs all workers together start and
+    run at once.
     """
 
     queue: Required[Queue]
@@ -46,6 +47,7 @@ class TaskOptions(TypedDict, total=False):
     schedule: Callable[[Callable[..., Any]], CronJob]
     catch_up: timedelta
     visible: Collection[str]
+    secret: Collection[str]
     check: ArgumentCheck
     max_per_second: float
     max_in_flight: int
@@ -77,8 +79,11 @@ class Task(Generic[P, R]):
         self.time_limit = options.get("time_limit", TIME_LIMIT)
         self.arguments = TaskArguments(function, options.get("check"))
         self.visible = frozenset(options.get("visible", ()))
-        if unknown := self.visible - self.arguments.model.model_fields.keys():
-            raise TypeError(f"{self.name} has no argument {', '.join(sorted(unknown))} to show")
+        self.secret = frozenset(options.get("secret", ()))
+        if unknown := (self.visible | self.secret) - self.arguments.model.model_fields.keys():
+            raise TypeError(f"{self.name} has no argument {', '.join(sorted(unknown))} to show or to keep secret")
+        if both := self.visible & self.secret:
+            raise TypeError(f"{self.name} can't both show {', '.join(sorted(both))} and keep it secret")
         if reserved := RESERVED_ARGUMENTS & self.arguments.model.model_fields.keys():
             raise TypeError(f"{self.name} has an argument {', '.join(sorted(reserved))}: the outbox needs that name")
         self.limit = Limit(f"task:{self.name}", options.get("max_per_second"), options.get("max_in_flight"))

@@ -75,7 +75,8 @@ async def send_sms_task(ctx: Context, phone: PhoneNumber, message: SmsText) -> S
     return await ctx[Messenger].send_sms(ctx, to=_allowed(ctx, phone), text=message)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"notification_type"}, check=_context_fits(render_mail))
+# The context of a password reset or a verification has a link that lets whoever has it in.
+@task(queue=Queue.NOTIFICATIONS, visible={"notification_type"}, secret={"context"}, check=_context_fits(render_mail))
 async def send_templated_email_task(
     ctx: Context, to_email: EmailAddress, notification_type: Kind, context: dict[str, Any]
 ) -> SentMessage:
@@ -83,7 +84,7 @@ async def send_templated_email_task(
     return await _mail(ctx, to_email, notification_type, context)()
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"notification_type"}, check=_context_fits(render_sms))
+@task(queue=Queue.NOTIFICATIONS, visible={"notification_type"}, secret={"context"}, check=_context_fits(render_sms))
 async def send_templated_sms_task(
     ctx: Context, phone: PhoneNumber, notification_type: Kind, context: dict[str, Any]
 ) -> SentMessage:

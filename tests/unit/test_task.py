@@ -176,6 +176,14 @@ def test_showing_an_argument_that_does_not_exist_is_refused() -> None:
             """Call."""
 
 
+def test_an_argument_that_is_secret_can_not_be_shown() -> None:
+    with pytest.raises(TypeError, match="can't both show link"):
+
+        @registry.task(queue=Queue.DEFAULT, visible={"link"}, secret={"link"})
+        async def invite(context: Context, link: str) -> None:
+            """Invite."""
+
+
 def test_a_plain_function_is_no_task() -> None:
     with pytest.raises(TypeError, match="not an async function"):
 

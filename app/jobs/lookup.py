@@ -1,7 +1,7 @@
 """One job as Redis knows it, whatever state it is in."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -16,6 +16,7 @@ from app.jobs.queues import IN_PROGRESS, MEMORY, PAYLOAD, PROGRESS, RESULT, TRIE
 from app.jobs.runner import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, JobFailed, deserialize
 from app.jobs.store import WAITING_MARK
+from app.jobs.task import TaskRegistry
 
 
 class JobState(StrEnum):
@@ -48,6 +49,7 @@ class JobRecord:
     error: ErrorRecord | None
     attempts: list[Attempt]
     progress: Progress | None = None
+    retry_of: str | None = None
 
 
 async def find_job(pool: JobPool, job_id: str) -> JobRecord | None:
@@ -91,7 +93,7 @@ def _ended(pool: JobPool, job_id: str, raw: bytes) -> JobRecord:
         task=data["f"],
         queue=queue_by_key(data["q"]),
         state=state,
-        kwargs=_named(pool, data["f"], data["a"], data["k"]),
+        kwargs=named_arguments(pool.tasks, data["f"], data["a"], data["k"]),
         enqueued_at=_time(data["et"]),
         run_at=None,
         started_at=_time(data["st"]),
@@ -101,6 +103,7 @@ def _ended(pool: JobPool, job_id: str, raw: bytes) -> JobRecord:
         result=outcome,
         error=error,
         attempts=attempts,
+        retry_of=data.get("retry_of"),
     )
 
 
@@ -137,7 +140,7 @@ def _alive(
         task=payload.task,
         queue=queue,
         state=state,
-        kwargs=_named(pool, payload.task, payload.args, payload.kwargs),
+        kwargs=named_arguments(pool.tasks, payload.task, payload.args, payload.kwargs),
         enqueued_at=_time(payload.enqueued_ms),
         run_at=None if running or is_in_line else _time(score),
         started_at=None,
@@ -148,13 +151,14 @@ def _alive(
         error=errors[-1] if errors else None,
         attempts=memory.attempts,
         progress=progress,
+        retry_of=payload.retry_of,
     )
 
 
-def _named(pool: JobPool, task: str, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def named_arguments(tasks: TaskRegistry, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by name; what has no name by its position."""
     try:
-        names = list(pool.tasks[task].arguments.model.model_fields)
+        names = list(tasks[task].arguments.model.model_fields)
     except UnknownTask:
         names = []
     positions = (names[index] if index < len(names) else str(index) for index in range(len(args)))

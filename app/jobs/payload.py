@@ -48,7 +48,7 @@ def _texts(value: Any) -> Iterator[str]:
 @dataclass(frozen=True, slots=True)
 class Payload:
     """`queue` is the key of a queue that the enqueuer named; `expires_ms` the time after which not to start;
-    `root` the first job's id in a line of re-runs."""
+    `root` the first job's id in a line of re-runs, `retry_of` the last one's."""
 
     task: str
     enqueued_ms: int
@@ -58,6 +58,7 @@ class Payload:
     queue: str | None = None
     expires_ms: int | None = None
     root: str | None = None
+    retry_of: str | None = None
     # Nothing in its arguments needs a tag in JSON.
     is_plain: bool = False
 
@@ -66,7 +67,7 @@ class Payload:
         data: dict[str, Any] = {
             "v": 1, "t": self.first_try, "f": self.task, "a": self.args, "k": self.kwargs, "et": self.enqueued_ms
         }  # fmt: skip
-        ours = {"queue": self.queue, "expires": self.expires_ms, "root": self.root}
+        ours = {"queue": self.queue, "expires": self.expires_ms, "root": self.root, "retry_of": self.retry_of}
         return serialize(data | {name: value for name, value in ours.items() if value is not None})
 
     @staticmethod
@@ -99,6 +100,7 @@ class Payload:
             and isinstance(data.get("expires"), int | None)
             and isinstance(data.get("queue"), str | None)
             and isinstance(data.get("root"), str | None)
+            and isinstance(data.get("retry_of"), str | None)
         )
         if not fits:
             raise UnreadablePayload("a field has the wrong type")
@@ -111,5 +113,6 @@ class Payload:
             queue=data.get("queue"),
             expires_ms=data.get("expires"),
             root=data.get("root"),
+            retry_of=data.get("retry_of"),
             is_plain=TAG_IN_JSON not in raw,
         )

@@ -54,6 +54,8 @@ PAUSED = "indostar:paused"
 EPOCH = "indostar:epoch"
 # The stream of everything that happens to jobs.
 EVENTS = "indostar:events"
+# A random word that whoever reads the stream puts beside it: where it is gone, so is what the stream held.
+EVENTS_GENERATION = "indostar:events:generation"
 
 
 def queue_by_key(name: str) -> Queue:

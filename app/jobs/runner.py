@@ -242,6 +242,8 @@ class _JobAttempt:
             "id": self.job.id,
             "attempts": attempts_as_json(self.memory.attempts),
         }
+        if payload is not None and payload.root is not None:
+            data |= {"root": payload.root, "retry_of": payload.retry_of}
         try:
             text = self._serialized(data, result)
         except Exception as error:  # noqa: BLE001 -- what a result raises when it is written must not undo a success

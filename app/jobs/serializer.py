@@ -114,8 +114,8 @@ def _escaped(value: Any) -> Any:
     return value
 
 
-def serialize(data: dict[str, Any]) -> bytes:
-    """UTF-8 JSON of a payload or result. A value without a JSON form that we know becomes its `repr`.
+def serialize(data: Any) -> bytes:
+    """UTF-8 JSON of a payload, a result or a part of them. A value without a form that we know becomes its `repr`.
 
     Raises ValueError for what is nested too deeply or within itself.
     """
@@ -130,7 +130,7 @@ def serialize(data: dict[str, Any]) -> bytes:
         raise ValueError("it is nested too deeply, or within itself") from error
 
 
-def serialize_plain(data: dict[str, Any]) -> bytes:
+def serialize_plain(data: Any) -> bytes:
     """`serialize` for what is known to be plain. Raises TypeError where it is not quite."""
     return orjson.dumps(data)
 
@@ -155,12 +155,17 @@ def _loads(raw: bytes) -> Any:
         return json.loads(raw)
 
 
-def deserialize(raw: bytes) -> dict[str, Any]:
-    """What `serialize` wrote. Raises ValueError for anything that is not a JSON object."""
+def deserialize_value(raw: bytes) -> Any:
+    """What `serialize` wrote. Raises ValueError for anything that is not JSON."""
     try:
-        data = json.loads(raw, object_hook=_untag) if TAG_IN_JSON in raw else _loads(raw)
+        return json.loads(raw, object_hook=_untag) if TAG_IN_JSON in raw else _loads(raw)
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         raise ValueError(f"a payload's tagged value can't be read: {error!r}") from error
+
+
+def deserialize(raw: bytes) -> dict[str, Any]:
+    """What `serialize` wrote of a payload or result. Raises ValueError for anything that is not a JSON object."""
+    data = deserialize_value(raw)
     if not isinstance(data, dict):
         raise ValueError("a payload is a JSON object")  # noqa: TRY004 -- its content is wrong, not its type
     return data

@@ -1,0 +1,110 @@
+"""The stream of everything that happens to jobs, for whoever puts it on record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from redis.asyncio import ConnectionPool
+
+from app.jobs.queues import EVENTS, EVENTS_GENERATION, FAILED_JOBS
+from app.jobs.store import batches
+from app.jobs.wire import Script, Wire
+
+READ = Script("read_events")
+DROP_FAILED = Script("drop_failed")
+
+# Before the first entry.
+BEGINNING = "0-0"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry: what happened (`enqueued`, `started`, `released`, `ended`, `progress`) to up to a hundred jobs.
+
+    `at_ms` is when, on the server's clock; `by` the token of a claim and `queue` its queue's name. `jobs` are ids with
+    what there is to say of each, in the words of the script that told it.
+    """
+
+    id: str
+    kind: str
+    at_ms: int
+    by: str
+    queue: str
+    jobs: Sequence[tuple[bytes, bytes]]
+
+    @classmethod
+    def from_entry(cls, entry_id: bytes, words: Sequence[bytes]) -> "Event":
+        fields: dict[bytes, bytes] = {}
+        jobs: list[tuple[bytes, bytes]] = []
+        for at in range(0, len(words), 2):
+            if words[at].startswith(b"job:"):
+                jobs.append((words[at][4:], words[at + 1]))
+            else:
+                fields[words[at]] = words[at + 1]
+        stamp = entry_id.decode()
+        return cls(
+            id=stamp,
+            kind=fields[b"kind"].decode(),
+            # Progress is told without a time.
+            at_ms=int(fields.get(b"at") or stamp.partition("-")[0]),
+            by=fields.get(b"by", b"").decode(),
+            queue=fields.get(b"queue", b"").decode(),
+            jobs=jobs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one look at the stream found.
+
+    `generation` is a word that is another after Redis lost its data; `added` counts the entries that there ever were,
+    `kept` those that there are; `last_id` is the newest one's id. `has_more` where the events are not all there was.
+    """
+
+    generation: str
+    added: int
+    kept: int
+    last_id: str
+    has_more: bool
+    events: list[Event]
+
+
+class EventStream:
+    """Reads the stream in order and cuts off what is on record. Raises what Redis raises."""
+
+    def __init__(self, connections: ConnectionPool) -> None:
+        self._wire = Wire(connections)
+        # A connection that waits for news can't do anything else.
+        self._waiting = Wire(connections)
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+        await self._waiting.aclose()
+
+    async def read(self, after: str, *, most_events: int, most_bytes: int) -> Reading:
+        """The events after that id, oldest first: so many, or so many bytes and one entry more."""
+        generation, added, kept, last_id, has_more, *entries = await self._wire.run(
+            READ, (EVENTS, EVENTS_GENERATION), after, most_events, most_bytes, uuid4().hex
+        )
+        events = [Event.from_entry(entry_id, words) for entry_id, words in entries]
+        return Reading(generation.decode(), added, kept, last_id.decode(), bool(has_more), events)
+
+    async def wait(self, after: str, seconds: float) -> None:
+        """Returns when there is an event after that id, or after so many seconds."""
+        await self._waiting.call("XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", EVENTS, after)
+
+    async def trim(self, before: str) -> None:
+        """Cuts off most of the entries before that id."""
+        await self._wire.call("XTRIM", EVENTS, "MINID", "~", before)
+
+    async def failed_jobs(self, until_ms: int, *, skip: int, most: int) -> list[tuple[str, int]]:
+        """Failed jobs whose payload and result Redis keeps, with when (ms) they failed: the oldest first."""
+        reply = await self._wire.call("ZRANGEBYSCORE", FAILED_JOBS, 0, until_ms, "WITHSCORES", "LIMIT", skip, most)
+        return [(reply[at].decode(), int(float(reply[at + 1]))) for at in range(0, len(reply), 2)]
+
+    async def drop_failed(self, jobs: Sequence[tuple[str, int]]) -> int:
+        """Drops payload and result of failed jobs, each with when (ms) it failed; returns how many there were."""
+        dropped = 0
+        for batch in batches(jobs):
+            dropped += await self._wire.run(DROP_FAILED, (FAILED_JOBS,), *(word for job in batch for word in job))
+        return dropped

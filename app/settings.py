@@ -238,6 +238,8 @@ class Settings(QueueSettings, DatabaseSettings):
     # much memory (MiB).
     worker_max_tasks_per_child: int = Field(default=1000, ge=0)
     worker_max_memory_mb: int | None = Field(default=None, ge=64)
+    # How long jobs that have ended are on record.
+    history_days: int = Field(default=90, ge=1, le=36_500)
 
     @classmethod
     def _faults_between_fields(cls, raw: Mapping[str, Any]) -> list[tuple[str, str]]:

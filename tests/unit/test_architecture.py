@@ -13,7 +13,7 @@ LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
     ("app.schedules",),
-    ("app.notify", "app.outbox"),
+    ("app.notify", "app.outbox", "app.history"),
     ("app.logs",),
     ("app.supervisor",),
     ("app.providers", "app.db", "app.jobs"),
@@ -30,6 +30,10 @@ STRANGERS = {
     ("app.providers", "app.jobs"),
     ("app.notify", "app.outbox"),
     ("app.outbox", "app.notify"),
+    ("app.notify", "app.history"),
+    ("app.history", "app.notify"),
+    ("app.outbox", "app.history"),
+    ("app.history", "app.outbox"),
 }
 
 

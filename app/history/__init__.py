@@ -1,0 +1,1 @@
+"""What became of every job, on record in PostgreSQL."""

@@ -1,0 +1,115 @@
+"""Keeping history within its time, and Redis free of what history has."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from redis.exceptions import RedisError
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from app.db.engine import Database, DatabaseUnavailable
+from app.db.leases import Lease
+from app.jobs.events import EventStream
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Many rows at once would hold up the projector and bloat the log.
+MOST_JOBS_A_STATEMENT = 1_000
+EVERY = timedelta(minutes=10)
+# As long as other results: who enqueued a job may still wait for how it ended.
+READABLE_IN_REDIS = timedelta(hours=1)
+
+# A failed job whose payload is on record is a dead letter: it stays until somebody runs it again or discards it. Of one
+# that is not over nothing can have been heard for so long either: it was lost in a gap.
+_DELETE = text("""
+    WITH page AS (
+        SELECT job.id, job.enqueued_at,
+               greatest(job.enqueued_at, job.run_at, job.started_at, job.finished_at) < :before
+               AND NOT (job.status = 'failed' AND EXISTS (
+                   SELECT FROM tasks.payloads AS payload WHERE payload.job_id = job.id)) AS is_over
+        FROM tasks.jobs AS job
+        WHERE (job.enqueued_at, job.id) > (CAST(:after_time AS timestamptz), CAST(:after_id AS text))
+            AND job.enqueued_at < :before
+        ORDER BY job.enqueued_at, job.id
+        LIMIT :most
+    ),
+    jobs AS (DELETE FROM tasks.jobs USING page WHERE jobs.id = page.id AND page.is_over RETURNING jobs.id),
+    attempts AS (DELETE FROM tasks.attempts USING jobs WHERE attempts.job_id = jobs.id),
+    payloads AS (DELETE FROM tasks.payloads USING jobs WHERE payloads.job_id = jobs.id)
+    SELECT (SELECT count(*) FROM jobs) AS deleted, enqueued_at, id FROM page ORDER BY enqueued_at DESC, id DESC LIMIT 1
+""")
+_ON_RECORD = text("""
+    SELECT job.id FROM tasks.jobs AS job JOIN tasks.payloads AS payload ON payload.job_id = job.id
+    WHERE job.id = ANY(CAST(:ids AS text[])) AND job.status = 'failed'
+""")
+
+
+async def delete_old(database: Database, before: datetime) -> int:
+    """Deletes jobs of which nothing was heard since then; returns how many. Raises DatabaseUnavailable."""
+    deleted = 0
+    after_time, after_id = datetime(1, 1, 2, tzinfo=UTC), ""
+    while True:
+        page = {"before": before, "after_time": after_time, "after_id": after_id, "most": MOST_JOBS_A_STATEMENT}
+        async with database.autocommit() as connection:
+            last = (await connection.execute(_DELETE, page)).first()
+        if last is None:
+            return deleted
+        deleted += last.deleted
+        after_time, after_id = last.enqueued_at, last.id
+
+
+async def relieve_redis(database: Database, stream: EventStream, failed_before_ms: int) -> int:
+    """Drops from Redis what it keeps of failed jobs that are on record with their payloads; returns how many."""
+    dropped = skipped = 0
+    while True:
+        failed = await stream.failed_jobs(failed_before_ms, skip=skipped, most=MOST_JOBS_A_STATEMENT)
+        if not failed:
+            return dropped
+        async with database.autocommit() as connection:
+            on_record = set(await connection.scalars(_ON_RECORD, {"ids": [job_id for job_id, _ in failed]}))
+        gone = await stream.drop_failed([job for job in failed if job[0] in on_record])
+        dropped += gone
+        skipped += len(failed) - gone
+
+
+class HistoryHousekeeping:
+    """Deletes what is older than `keep`, and relieves Redis: in one worker every ten minutes, which is the length that
+    `lease` is to have."""
+
+    name = "history housekeeping"
+
+    def __init__(
+        self,
+        database: Database,
+        stream: EventStream,
+        lease: Lease,
+        keep: timedelta,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = database
+        self._stream = stream
+        self._lease = lease
+        self._keep = keep
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                if await self._lease.take():
+                    await self._keep_house()
+            except (DatabaseUnavailable, DBAPIError, RedisError, OSError) as error:
+                # The next time is early enough.
+                log.warning("history.housekeeping_put_off", error=type(error).__name__)
+            await asyncio.sleep(EVERY.total_seconds())
+
+    async def _keep_house(self) -> None:
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        deleted = await delete_old(self._database, now - self._keep)
+        failed_before = now - READABLE_IN_REDIS
+        dropped = await relieve_redis(self._database, self._stream, int(failed_before.timestamp() * 1000))
+        if deleted or dropped:
+            log.info("history.tidied", deleted=deleted, dropped_from_redis=dropped)

@@ -1,0 +1,187 @@
+"""Reading history: a job by its id, and jobs newest first, page by page."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.engine import Database
+from app.db.history import HistoryAttempt, HistoryJob, HistoryPayload
+from app.errors import Refused
+from app.jobs.lookup import JobRecord, JobState
+from app.jobs.memory import Attempt, AttemptOutcome
+from app.jobs.queues import Queue
+from app.jobs.serializer import ErrorRecord, deserialize_value
+
+MOST_JOBS_A_PAGE = 200
+
+
+class WrongCursor(Refused):
+    """The cursor is none that a page gave."""
+
+    def __str__(self) -> str:
+        return "this cursor is none that a page gave"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """What all jobs of a page have in common.
+
+    `since` and `until` (exclusive) are about when a job was enqueued. `q` is an id, the id that re-runs go back to, or
+    all that a visible argument says, whatever the case.
+    """
+
+    status: JobState | None = None
+    queue: Queue | None = None
+    task: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    q: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Jobs, newest first; `next_cursor` is None on the last page."""
+
+    items: list[JobRecord]
+    next_cursor: str | None
+
+
+class HistoryReader:
+    """Reads what is on record. Arguments that are not declared visible read "hidden". Raises DatabaseUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, job_id: str, *, now: datetime | None = None) -> JobRecord | None:
+        """The job with its attempts; None where history knows none."""
+        async with self._database.session() as session:
+            job = await session.get(HistoryJob, job_id)
+            if job is None:
+                return None
+            [record] = await _records(session, [job], now or datetime.now(UTC))
+        return record
+
+    async def payload(self, job_id: str) -> bytes | None:
+        """The payload as it was enqueued, while the job can run or be run again; never one with secret arguments."""
+        async with self._database.session() as session:
+            payload = await session.get(HistoryPayload, job_id)
+        return None if payload is None else payload.payload
+
+    async def page(
+        self, wanted: JobFilter, *, limit: int, cursor: str | None = None, now: datetime | None = None
+    ) -> JobPage:
+        """At most `limit` of the jobs, from the newest or from where the page before ended. Raises WrongCursor."""
+        now = now or datetime.now(UTC)
+        limit = max(1, min(limit, MOST_JOBS_A_PAGE))
+        query = select(HistoryJob).where(*_conditions(wanted, now))
+        if cursor is not None:
+            query = query.where(tuple_(HistoryJob.enqueued_at, HistoryJob.id) < tuple_(*_read_cursor(cursor)))
+        query = query.order_by(HistoryJob.enqueued_at.desc(), HistoryJob.id.desc()).limit(limit + 1)
+        async with self._database.session() as session:
+            jobs = list(await session.scalars(query))
+            items = await _records(session, jobs[:limit], now)
+        return JobPage(items, _cursor(jobs[limit - 1]) if len(jobs) > limit else None)
+
+
+def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.status is JobState.SCHEDULED:
+        conditions += [HistoryJob.status == "queued", HistoryJob.run_at > now]
+    elif wanted.status is JobState.QUEUED:
+        is_due = or_(HistoryJob.run_at.is_(None), HistoryJob.run_at <= now)
+        conditions += [HistoryJob.status == "queued", is_due]
+    elif wanted.status is not None:
+        conditions.append(HistoryJob.status == wanted.status.value)
+    if wanted.queue is not None:
+        conditions.append(HistoryJob.queue == wanted.queue.value)
+    if wanted.task is not None:
+        conditions.append(HistoryJob.task == wanted.task)
+    if wanted.since is not None:
+        conditions.append(HistoryJob.enqueued_at >= wanted.since)
+    if wanted.until is not None:
+        conditions.append(HistoryJob.enqueued_at < wanted.until)
+    if wanted.q is not None:
+        is_retry = and_(HistoryJob.root_id == wanted.q, HistoryJob.retry_of.is_not(None))
+        conditions.append(or_(HistoryJob.id == wanted.q, is_retry, HistoryJob.terms.contains([wanted.q.lower()])))
+    return conditions
+
+
+def _cursor(job: HistoryJob) -> str:
+    return base64.urlsafe_b64encode(json.dumps([job.enqueued_at.isoformat(), job.id]).encode()).decode()
+
+
+def _read_cursor(cursor: str) -> tuple[datetime, str]:
+    try:
+        enqueued_at, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        at = datetime.fromisoformat(enqueued_at)
+    except (ValueError, TypeError) as error:
+        raise WrongCursor from error
+    if at.tzinfo is None or not isinstance(job_id, str) or "\x00" in job_id:
+        raise WrongCursor
+    return at, job_id
+
+
+async def _records(session: AsyncSession, jobs: Sequence[HistoryJob], now: datetime) -> list[JobRecord]:
+    query = (
+        select(HistoryAttempt.__table__)
+        .where(HistoryAttempt.job_id.in_([job.id for job in jobs]))
+        .order_by(HistoryAttempt.job_id, HistoryAttempt.number)
+    )
+    attempts: dict[str, list[Attempt]] = {job.id: [] for job in jobs}
+    for row in (await session.execute(query)) if jobs else ():
+        attempts[row.job_id].append(_attempt(row))
+    return [_record(job, attempts[job.id], now) for job in jobs]
+
+
+def _record(job: HistoryJob, attempts: list[Attempt], now: datetime) -> JobRecord:
+    state = JobState(job.status)
+    if state is JobState.QUEUED and job.run_at is not None and job.run_at > now:
+        state = JobState.SCHEDULED
+    return JobRecord(
+        id=job.id,
+        task=job.task,
+        queue=Queue(job.queue),
+        state=state,
+        kwargs=_untagged(job.kwargs),
+        enqueued_at=job.enqueued_at,
+        run_at=job.run_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        tries=job.tries,
+        max_tries=job.max_tries,
+        result=_untagged(job.result),
+        error=_error(job),
+        attempts=attempts,
+        retry_of=job.retry_of,
+    )
+
+
+def _untagged(value: Any) -> Any:
+    """The value that the serializer wrote: a column holds it in its JSON form."""
+    return deserialize_value(json.dumps(value).encode()) if isinstance(value, (dict, list)) else value
+
+
+def _attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        job_try=row.job_try,
+        started_ms=_milliseconds(row.started_at),
+        finished_ms=_milliseconds(row.finished_at),
+        outcome=AttemptOutcome(row.outcome),
+        worker=row.worker,
+        error=_error(row),
+    )
+
+
+def _error(of: Any) -> ErrorRecord | None:
+    """The error of a job or an attempt."""
+    return None if of.error_type is None else ErrorRecord(of.error_type, of.error_message, of.error_traceback)
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else round(at.timestamp() * 1000)

@@ -178,7 +178,8 @@ class _Folding:
                 if op in (b"done", b"fail"):
                     self._end(deserialize(rest), event)
                 else:
-                    self._go_back(op, *rest.split(b" ", 2))
+                    self._row = self._row or self._new_row(UNKNOWN_TASK, Queue.DEFAULT, event.at_ms, event)
+                    self._go_back(self._row, op, *rest.split(b" ", 2))
 
     def _begin(self, raw: bytes, queue: Queue, event: Event) -> JobRow:
         """A job that is told of for the first time; nothing of an earlier one of that id stays."""
@@ -263,10 +264,8 @@ class _Folding:
         row.run_at = None if due_ms is None or due_ms % 1 == float(WAITING_MARK) else _time(due_ms)
         row.started_at = None
 
-    def _go_back(self, op: bytes, number: bytes, tries: bytes, text: bytes) -> None:
-        row = self._row
-        if row is None:
-            return
+    def _go_back(self, row: JobRow, op: bytes, number: bytes, tries: bytes, text: bytes) -> None:
+        """On its queue again. One whose beginning fell into a gap has no name until it ends."""
         if op == b"wait":
             self._wait(None)
         else:

@@ -146,8 +146,6 @@ class _Folding:
             if event.kind == "enqueued":
                 self._is_new = True
                 self._known_payload = told.split(b" ", 2)[2]
-        if self._is_new and self._known_payload is not None and story[start][0].kind == "ended":
-            self._keep(self._known_payload)
         for event, told in story[start:]:
             try:
                 self._tell(event, told)
@@ -194,17 +192,16 @@ class _Folding:
         row = self._row = self._new_row(payload.task, queue, payload.enqueued_ms, event)
         row.root_id = storable(payload.root or self._id)
         row.retry_of = payload.retry_of and storable(payload.retry_of)
-        self._keep(raw)
+        self._keep(payload.task, raw)
         return row
 
-    def _keep(self, raw: bytes) -> None:
+    def _keep(self, task: str, raw: bytes) -> None:
         """The payload is to be on record, unless it may hold a secret."""
-        self._new_payload = None
         try:
-            if not self._tasks[Payload.from_bytes(raw).task].secret:
-                self._new_payload = raw
-        except Refused:
-            pass  # Nobody can tell what an unknown task, or no payload at all, would call a secret.
+            self._new_payload = None if self._tasks[task].secret else raw
+        except UnknownTask:
+            # Nobody can tell what it would call a secret.
+            self._new_payload = None
 
     def _new_row(self, task: str, queue: Queue, enqueued_ms: int, event: Event) -> JobRow:
         known = self._masked or NOTHING_KNOWN
@@ -308,10 +305,12 @@ class _Folding:
         else:
             row.status = "failed"
             row.error = known.error(ErrorRecord.of(outcome)) if isinstance(outcome, JobFailed) else None
-            if self._new_payload is None and data["f"] != UNKNOWN_TASK:
+            if self._is_new and self._known_payload is not None:
+                self._keep(data["f"], self._known_payload)
+            elif data["f"] != UNKNOWN_TASK:
                 # Should its beginning have fallen into a gap, this is as good.
                 arguments = {"args": data["a"], "kwargs": data["k"], "root": data.get("root")}
-                self._keep(Payload(data["f"], data["et"], **arguments).to_bytes())
+                self._keep(data["f"], Payload(data["f"], data["et"], **arguments).to_bytes())
 
 
 def _is_whole(happening: Happening) -> bool:

@@ -1,6 +1,7 @@
 """Writing history: a batch of changes in a few statements, whatever its size."""
 
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row, text
@@ -126,7 +127,7 @@ async def write_changes(session: AsyncSession, changes: Sequence[JobChange]) -> 
         return
     # In one order for all, as for everybody who locks several rows.
     ordered = sorted(changes, key=lambda change: change.row.id)
-    await session.execute(_WRITE_JOBS, _job_columns(change.row for change in ordered))
+    await session.execute(_WRITE_JOBS, _job_columns([change.row for change in ordered]))
     if new := [change.row.id for change in ordered if change.is_new]:
         await session.execute(_FORGET_ATTEMPTS, {"ids": new})
     if any(change.attempts for change in ordered):
@@ -139,17 +140,17 @@ async def write_changes(session: AsyncSession, changes: Sequence[JobChange]) -> 
         await session.execute(_WRITE_PAYLOADS, payloads)
 
 
-def _job_columns(rows: Iterable[JobRow]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {name: [] for name, _ in _COLUMNS}
-    for row in rows:
-        error = row.error
-        for name, values in columns.items():
-            if not name.startswith("error_"):
-                values.append(getattr(row, name) if name != "terms" else _UNIT.join(row.terms))
-        columns["error_type"].append(error and error.type)
-        columns["error_message"].append(error and error.message)
-        columns["error_traceback"].append(error and error.traceback)
-    return columns
+def _job_columns(rows: Sequence[JobRow]) -> dict[str, list[Any]]:
+    """Each column's values, row by row."""
+    errors = [row.error for row in rows]
+    plain = [name for name, _ in _COLUMNS if name != "terms" and not name.startswith("error_")]
+    return {
+        **{name: list(map(attrgetter(name), rows)) for name in plain},
+        "terms": [_UNIT.join(row.terms) for row in rows],
+        "error_type": [error and error.type for error in errors],
+        "error_message": [error and error.message for error in errors],
+        "error_traceback": [error and error.traceback for error in errors],
+    }
 
 
 def _attempt_columns(changes: Iterable[JobChange]) -> dict[str, list[Any]]:

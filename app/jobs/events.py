@@ -44,7 +44,8 @@ class Event:
         stamp = entry_id.decode()
         return cls(
             id=stamp,
-            kind=fields[b"kind"].decode(),
+            # An entry of another hand is no event of a known kind.
+            kind=fields.get(b"kind", b"").decode(errors="replace"),
             # Progress is told without a time.
             at_ms=int(fields.get(b"at") or stamp.partition("-")[0]),
             by=fields.get(b"by", b"").decode(),

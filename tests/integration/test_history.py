@@ -246,6 +246,7 @@ async def test_an_entry_that_nobody_can_read_does_not_stop_history(history: Hist
     await pool.xadd(
         EVENTS, {"kind": "ended", "at": "1", "job:broken": "done nonsense", b"job:\xff": "1", "job:odd": "x"}
     )
+    await pool.xadd(EVENTS, {"job:foreign": "entry"})
     await pool.xadd(EVENTS, {"kind": "enqueued", "at": "1", f"job:{'long' * 1000}": "1 arq:queue {}"})
     await pool.send([NewJob("unreadable", Queue.DEFAULT, b"not a job", "")])
     job = await enqueue(history, "tell", order="ORD-7")

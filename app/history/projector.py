@@ -21,8 +21,9 @@ from app.jobs.task import TaskRegistry
 log = structlog.stdlib.get_logger(__name__)
 
 NAME = "history"
-# What fits a worker's memory beside its jobs, and PostgreSQL in well under a second.
-MOST_EVENTS = 100
+# Up to a hundred jobs each, folded in one turn of the worker's loop: more would keep its jobs waiting.
+MOST_EVENTS = 20
+# What fits a worker's memory beside its jobs.
 MOST_BYTES = 4 << 20
 # A job that takes less than this is written once instead of three times (seconds).
 GATHER = 0.25

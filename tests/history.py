@@ -1,6 +1,6 @@
 """History under test: a database, the stream, and a projector that is told when to look."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.db.leases import Lease
-from app.history.projector import EndedHook, Projector
+from app.history.projector import Projector
 from app.history.reader import HistoryReader
 from app.jobs.events import EventStream
 from app.jobs.lookup import JobRecord
@@ -25,11 +25,9 @@ class History:
     stream: EventStream
     reader: HistoryReader
 
-    def projector(
-        self, holder: str = "test", ended: Mapping[str, EndedHook] | None = None, *, most_events: int = 100
-    ) -> Projector:
-        lease = Lease(self.database, "history", holder)
-        return Projector(self.database, self.stream, self.pool.tasks, lease, ended, most_events=most_events)
+    def projector(self, holder: str = "test", *, most_events: int = 100) -> Projector:
+        lease = Lease(self.database, Projector.name, holder)
+        return Projector(self.database, self.stream, self.pool.tasks, lease, most_events=most_events)
 
     async def job(self, job_id: str) -> JobRecord:
         record = await self.reader.find(job_id)

@@ -76,10 +76,6 @@ class JobChange:
     payload: bytes | None = None
 
     @property
-    def has_ended(self) -> bool:
-        return self.row.status in {"succeeded", "failed", "cancelled"}
-
-    @property
     def keeps_payload(self) -> bool:
         return self.row.status not in {"succeeded", "cancelled"}
 

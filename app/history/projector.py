@@ -2,16 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.engine import Database, DatabaseUnavailable, is_passing
 from app.db.leases import Lease
-from app.history.fold import Fold, JobRow
+from app.history.fold import Fold
 from app.history.position import Gap, GapReason, Position, gap_before, start_of
 from app.history.store import advance, earlier_jobs, position, write_changes, write_gap
 from app.jobs.events import BEGINNING, Event, EventStream
@@ -35,14 +34,11 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 GIVE_UP_WITHIN = 2.0
 
-# Is called within the transaction that puts the ends of these jobs on record, and may write what follows from them.
-EndedHook = Callable[[AsyncSession, Sequence[JobRow]], Awaitable[None]]
-
 
 class Projector:
     """Puts on record what the stream tells, each event once: how far it read is written in the same transaction.
 
-    `lease` elects it. `ended` are hooks by the first letters of the ids of jobs that they want to hear the ends of.
+    `lease` elects it.
     """
 
     name = NAME
@@ -53,7 +49,6 @@ class Projector:
         stream: EventStream,
         tasks: TaskRegistry,
         lease: Lease,
-        ended: Mapping[str, EndedHook] | None = None,
         *,
         most_events: int = MOST_EVENTS,
     ) -> None:
@@ -61,7 +56,6 @@ class Projector:
         self._stream = stream
         self._tasks = tasks
         self._lease = lease
-        self._ended = ended or {}
         self._most_events = most_events
         self._is_waiting = False
 
@@ -181,12 +175,7 @@ class Projector:
             if not await advance(session, NAME, at, there):
                 return None
             earlier = await earlier_jobs(session, fold.needed(), fold.retried())
-            changes = fold.changes(earlier)
-            await write_changes(session, changes)
-            for prefix, hook in self._ended.items():
-                ended = [change.row for change in changes if change.has_ended and change.row.id.startswith(prefix)]
-                if ended:
-                    await hook(session, ended)
+            await write_changes(session, fold.changes(earlier))
         return there
 
     async def _write_position(self, at: Position | None, there: Position, gap: Gap | None = None) -> bool:

@@ -1,18 +1,15 @@
 """What history tells of jobs that real workers ran."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from arq.connections import ArqRedis
 from arq.jobs import Job
-from redis.exceptions import RedisError
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.errors import NotDone, Refused, Unavailable
-from app.history.fold import JobRow
 from app.history.reader import JobFilter, WrongCursor
 from app.jobs.context import Context
 from app.jobs.control import abort
@@ -300,28 +297,6 @@ async def test_an_id_that_is_used_again_begins_anew(history: History) -> None:
     record = await history.job("again")
     assert (record.kwargs["order"], record.error, len(record.attempts)) == ("ORD-8", None, 1)
     assert await history.reader.payload("again") is None
-
-
-async def test_whoever_follows_ends_writes_in_the_same_transaction(history: History) -> None:
-    heard: list[str] = []
-
-    async def hear(session: AsyncSession, ended: Sequence[JobRow]) -> None:
-        heard.extend(row.id for row in ended)
-        if len(heard) == 1:
-            raise RedisError("not this time")
-
-    for job_id in ("outbox:1", "other:1"):
-        await enqueue(history, "tell", order="ORD-7", _job_id=job_id)
-    await run_burst(history.pool)
-    projector = history.projector(ended={"outbox:": hear})
-    with pytest.raises(RedisError):
-        await projector.catch_up()
-    assert await history.reader.find("outbox:1") is None
-
-    await projector.catch_up()
-
-    assert heard == ["outbox:1", "outbox:1"]
-    assert (await history.job("outbox:1")).state is JobState.SUCCEEDED
 
 
 async def test_pages_are_newest_first_and_meet_without_overlap(history: History) -> None:

@@ -5,10 +5,15 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from app.db.engine import Database
+from app.db.leases import Lease
+from app.history.housekeeping import EVERY, HistoryHousekeeping
+from app.history.projector import Projector
 from app.jobs.companions import Companion
+from app.jobs.events import EventStream
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.registry import health_key
@@ -41,18 +46,33 @@ def serve(settings: Settings, queues: Collection[Queue]) -> Hook:
 async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterator[Worker]:
     """A worker of the shop's tasks with all that they work with."""
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
+    stream = EventStream(pool.connection_pool)
     try:
         async with open_resources(settings) as resources:
-            database = resources[Database]
-            companions: list[Companion] = [
-                *options.companions,
-                OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
-            ]
-            if not options.burst:
-                companions.append(ScheduleFiring(database, TASKS, ZoneInfo(settings.schedule_timezone)))
-            yield Worker(pool, resources, replace(options, companions=companions))
+            companions = _companions(settings, options, pool, stream, resources[Database])
+            yield Worker(pool, resources, replace(options, companions=[*options.companions, *companions]))
     finally:
+        await stream.aclose()
         await pool.aclose()
+
+
+def _companions(
+    settings: Settings, options: WorkerOptions, pool: JobPool, stream: EventStream, database: Database
+) -> list[Companion]:
+    """What every worker takes part in, whichever queues it serves."""
+    candidate = uuid4().hex
+    everywhere: list[Companion] = [
+        OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
+        Projector(database, stream, TASKS, Lease(database, Projector.name, candidate)),
+    ]
+    if options.burst:
+        return everywhere
+    turn = Lease(database, HistoryHousekeeping.name, candidate, length=EVERY)
+    return [
+        *everywhere,
+        ScheduleFiring(database, TASKS, ZoneInfo(settings.schedule_timezone)),
+        HistoryHousekeeping(database, stream, turn, timedelta(days=settings.history_days)),
+    ]
 
 
 def worker_options(settings: Settings, queues: Collection[Queue], *, burst: bool = False) -> WorkerOptions:

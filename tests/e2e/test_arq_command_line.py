@@ -1,6 +1,7 @@
 """`arq worker.WorkerSettings` as a process: start, work, check, burst and every way to end."""
 
 import signal
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from app.dev.fakes.faults import Latency
 from app.dev.fakes.inbox import Provider
 from app.dev.state import free_port
 from app.dev.valkey import EmbeddedValkey
+from app.history.reader import JobFilter
 from app.jobs.lookup import JobState, find_job
 from app.jobs.memory import Attempt
 from app.jobs.pool import JobPool
@@ -20,6 +22,7 @@ from app.tasks import TASKS
 from app.tasks.notifications import send_email_task, send_order_confirmation_task, send_sms_task
 from tests.e2e.commands import command, run_to_end
 from tests.folders import open_folder
+from tests.history import open_history
 from tests.running import open_pool
 from tests.waiting import until
 
@@ -56,7 +59,7 @@ async def test_check_tells_whether_a_worker_lives(environment: Mapping[str, str]
 
 
 async def test_burst_empties_the_three_queues_and_leaves_what_is_deferred(
-    environment: Mapping[str, str], pool: JobPool, fakes: Fakes
+    environment: Mapping[str, str], pool: JobPool, fakes: Fakes, database_url: str
 ) -> None:
     for queue in Queue:
         await send_email_task.using(queue=queue).enqueue(pool, *MAIL)
@@ -69,6 +72,9 @@ async def test_burst_empties_the_three_queues_and_leaves_what_is_deferred(
     later = await find_job(pool, "later")
     assert later is not None
     assert later.state is JobState.SCHEDULED
+    async with open_history(pool, database_url) as history:
+        on_record = (await history.reader.page(JobFilter(), limit=10)).items
+    assert Counter(job.state for job in on_record) == {JobState.SUCCEEDED: 3, JobState.SCHEDULED: 1}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """From events to rows: what a batch of events makes of the jobs that it tells of."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +29,8 @@ LONGEST_ID = 1_000
 LONGEST_TASK = 200
 
 Happening = tuple[Event, bytes]
+# Of the ends of attempts, those that are the job's.
+OVER = (b"done ", b"fail ")
 
 
 @dataclass(slots=True)
@@ -81,45 +83,71 @@ class JobChange:
 
 
 @dataclass(slots=True)
+class Story:
+    """What a batch tells of one job, from the last event that tells all of it, if there is one (`is_whole`).
+
+    `began_with` is the payload of a beginning before that: of what is passed over, nothing else outlasts it.
+    """
+
+    happenings: list[Happening]
+    is_whole: bool
+    began_with: bytes | None = None
+
+    def begin_again(self, happening: Happening) -> None:
+        """With an event that tells all."""
+        event, told = self.happenings[0]
+        if event.kind == "enqueued":
+            self.began_with = told.split(b" ", 2)[2]
+        self.happenings = [happening]
+        self.is_whole = True
+
+
+@dataclass(slots=True)
 class Fold:
     """A batch of events, by job. What `needed` and `retried` name has to be known to make `changes`."""
 
     tasks: TaskRegistry
-    happenings: dict[str, list[Happening]] = field(default_factory=dict)
+    stories: dict[str, Story] = field(default_factory=dict)
 
-    @classmethod
-    def of(cls, tasks: TaskRegistry, events: Iterable[Event]) -> "Fold":
-        fold = cls(tasks)
-        for event in events:
-            # How far a job is, is for whoever watches it now.
-            if event.kind != "progress":
-                for raw_id, told in event.jobs:
-                    job_id = _readable_id(raw_id)
-                    if job_id is not None:
-                        fold.happenings.setdefault(job_id, []).append((event, told))
-        return fold
+    def add(self, event: Event) -> None:
+        """Events are added in their order."""
+        # How far a job is, is for whoever watches it now.
+        if event.kind == "progress":
+            return
+        is_beginning = event.kind == "enqueued"
+        is_end = event.kind == "ended"
+        for raw_id, told in event.jobs:
+            job_id = _readable_id(raw_id)
+            if job_id is None:
+                continue
+            is_whole = is_beginning or (is_end and told.startswith(OVER))
+            story = self.stories.get(job_id)
+            if story is None:
+                self.stories[job_id] = Story([(event, told)], is_whole)
+            elif is_whole:
+                story.begin_again((event, told))
+            else:
+                story.happenings.append((event, told))
 
     def needed(self) -> list[str]:
         """Jobs of which the batch tells only what changed."""
-        return [job_id for job_id, story in self.happenings.items() if not any(map(_is_whole, story))]
+        return [job_id for job_id, story in self.stories.items() if not story.is_whole]
 
     def retried(self) -> Collection[str]:
         """Those among them whose errors have to be kept free of what their payloads say."""
         return [
             job_id
-            for job_id in self.needed()
-            if any(event.kind == "ended" and not told.startswith(b"wait ") for event, told in self.happenings[job_id])
+            for job_id, story in self.stories.items()
+            if not story.is_whole
+            and any(event.kind == "ended" and not told.startswith(b"wait ") for event, told in story.happenings)
         ]
 
-    def changes(self, earlier: Mapping[str, EarlierJob]) -> list[JobChange]:
+    def changes(self, earlier: Mapping[str, EarlierJob]) -> Iterator[JobChange]:
         """What is to be written, each job once. What can't be read is passed over."""
-        changes = []
-        for job_id, story in self.happenings.items():
-            folding = _Folding(self.tasks, job_id, earlier.get(job_id))
-            change = folding.run(story)
+        for job_id, story in self.stories.items():
+            change = _Folding(self.tasks, job_id, earlier.get(job_id)).run(story)
             if change is not None:
-                changes.append(change)
-        return changes
+                yield change
 
 
 class _Folding:
@@ -135,14 +163,11 @@ class _Folding:
         self._attempts: Sequence[Attempt] = ()
         self._is_new = False
 
-    def run(self, story: Sequence[Happening]) -> JobChange | None:
-        start = max((at for at, happening in enumerate(story) if _is_whole(happening)), default=0)
-        for event, told in story[:start]:
-            # Only that it began, and its payload, outlast what is told later.
-            if event.kind == "enqueued":
-                self._is_new = True
-                self._known_payload = told.split(b" ", 2)[2]
-        for event, told in story[start:]:
+    def run(self, story: Story) -> JobChange | None:
+        if story.began_with is not None:
+            self._is_new = True
+            self._known_payload = story.began_with
+        for event, told in story.happenings:
             try:
                 self._tell(event, told)
             except (ValueError, KeyError, TypeError, IndexError, Refused) as error:
@@ -151,7 +176,7 @@ class _Folding:
                 log.error("history.event_unreadable", job_id=self._id, event_id=event.id, error=reason)  # noqa: TRY400
         if self._row is None:
             return None
-        self._row.last_event = story[-1][0].id
+        self._row.last_event = story.happenings[-1][0].id
         change = JobChange(self._row, self._is_new, self._attempts)
         if change.keeps_payload:
             change.payload = self._new_payload
@@ -212,7 +237,7 @@ class _Folding:
             status="queued",
             kwargs=storable_json(known.kwargs) if known.kwargs else "{}",
             terms=known.terms,
-            enqueued_at=_time(enqueued_ms) or _time(event.at_ms) or EPOCH,
+            enqueued_at=time_of(enqueued_ms) or time_of(event.at_ms) or EPOCH,
             root_id=self._id,
             last_event=event.id,
             max_tries=max_tries,
@@ -234,7 +259,7 @@ class _Folding:
         row.status = "running"
         row.queue = queue.value
         row.run_at = row.finished_at = row.result = None
-        row.started_at = _time(event.at_ms)
+        row.started_at = time_of(event.at_ms)
         row.worker = storable(event.by.rpartition(":")[0]) or None
 
     def _is_another(self, raw: bytes) -> bool:
@@ -242,7 +267,7 @@ class _Folding:
         if self._row is None or self._row.task == UNKNOWN_TASK:
             return True
         try:
-            return _time(Payload.from_bytes(raw).enqueued_ms) != self._row.enqueued_at
+            return time_of(Payload.from_bytes(raw).enqueued_ms) != self._row.enqueued_at
         except UnreadablePayload:
             return True
 
@@ -254,7 +279,7 @@ class _Folding:
             row.tries = max(0, row.tries - 1)
         row.status = "queued" if row.error is None else "retrying"
         # What waits for a limit has no time of its own.
-        row.run_at = None if due_ms is None or due_ms % 1 == float(WAITING_MARK) else _time(due_ms)
+        row.run_at = None if due_ms is None or due_ms % 1 == float(WAITING_MARK) else time_of(due_ms)
         row.started_at = None
 
     def _go_back(self, row: JobRow, op: bytes, number: bytes, tries: bytes, text: bytes) -> None:
@@ -288,7 +313,7 @@ class _Folding:
         row = self._row = self._new_row(data["f"], queue_by_key(data["q"]), data["et"], event)
         row.root_id = storable(data.get("root") or self._id)
         row.retry_of = storable(data["retry_of"]) if data.get("retry_of") else None
-        row.started_at, row.finished_at = _time(data["st"]), _time(data["ft"])
+        row.started_at, row.finished_at = time_of(data["st"]), time_of(data["ft"])
         row.tries = data["t"]
         self._attempts = known.attempts(attempts_from_json(data["attempts"]))
         row.worker = storable(self._attempts[-1].worker or "") or None if self._attempts else None
@@ -309,12 +334,6 @@ class _Folding:
                 self._keep(data["f"], Payload(data["f"], data["et"], **arguments).to_bytes())
 
 
-def _is_whole(happening: Happening) -> bool:
-    """Whether it tells all of a job, so that nothing earlier matters."""
-    event, told = happening
-    return event.kind == "enqueued" or (event.kind == "ended" and told.startswith((b"done ", b"fail ")))
-
-
 def _readable_id(raw: bytes) -> str | None:
     try:
         return storable(raw.decode()) if 0 < len(raw) <= LONGEST_ID else None
@@ -322,7 +341,7 @@ def _readable_id(raw: bytes) -> str | None:
         return None
 
 
-def _time(ms: float) -> datetime | None:
+def time_of(ms: float) -> datetime | None:
     """None for what no calendar has."""
     try:
         return EPOCH + timedelta(milliseconds=ms)

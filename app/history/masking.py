@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from app.jobs.failures import UnknownTask
@@ -31,7 +32,7 @@ _UNSTORABLE_IN_JSON = re.compile(
 
 def storable(text: str) -> str:
     """The text with a replacement character for each that PostgreSQL can't hold."""
-    return _UNSTORABLE.sub("\ufffd", text) if "\x00" in text or not text.isascii() else text
+    return text if text.isascii() and "\x00" not in text else _UNSTORABLE.sub("\ufffd", text)
 
 
 def storable_json(value: Any) -> str:
@@ -42,13 +43,20 @@ def storable_json(value: Any) -> str:
     return _UNSTORABLE_IN_JSON.sub(lambda match: "\\ufffd" if match["bad"] else match[0], text)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Masked:
-    """A job's arguments as history shows them, and the words that it must not repeat."""
+    """A job's arguments as history shows them, and those that it must not repeat."""
 
     kwargs: Mapping[str, Any]
-    hidden_words: Sequence[str]
+    hidden: Sequence[Any]
     is_whole: bool = True
+
+    @cached_property
+    def hidden_words(self) -> Sequence[str]:
+        """Looked for only where there is something to say: most jobs end without a word."""
+        words = {form for value in self.hidden for form in _forms(value)}
+        # The longest first: one may be a part of another.
+        return sorted(words, key=len, reverse=True)
 
     @property
     def terms(self) -> list[str]:
@@ -69,7 +77,10 @@ class Masked:
         )
 
     def attempts(self, attempts: Sequence[Attempt]) -> list[Attempt]:
-        return [replace(attempt, error=self.error(attempt.error)) for attempt in attempts]
+        return [
+            attempt if attempt.error is None else replace(attempt, error=self.error(attempt.error))
+            for attempt in attempts
+        ]
 
     def result(self, result: Any) -> str | None:
         """The result as JSON, None for None; a note of its size where it is too long to be kept."""
@@ -110,9 +121,7 @@ def masked(tasks: TaskRegistry, task: str, args: Sequence[Any], kwargs: Mapping[
     except UnknownTask:
         visible = frozenset()
     shown = {name: _bounded(value) if name in visible else HIDDEN for name, value in named.items()}
-    words = {form for name, value in named.items() if name not in visible for form in _forms(value)}
-    # The longest first: one may be a part of another.
-    return Masked(shown, sorted(words, key=len, reverse=True))
+    return Masked(shown, [value for name, value in named.items() if name not in visible])
 
 
 def _bounded(value: Any) -> Any:

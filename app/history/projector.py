@@ -20,8 +20,11 @@ from app.jobs.task import TaskRegistry
 log = structlog.stdlib.get_logger(__name__)
 
 NAME = "history"
-# Up to a hundred jobs each, folded in one turn of the worker's loop: more would keep its jobs waiting.
-MOST_EVENTS = 20
+# Entries read at once; each tells of up to a hundred jobs.
+MOST_EVENTS = 100
+# Folded in one turn of the worker's loop, and written by one statement: more would keep its jobs waiting.
+MOST_JOBS_A_TURN = 100
+MOST_JOBS_A_STATEMENT = 500
 # What fits a worker's memory beside its jobs.
 MOST_BYTES = 4 << 20
 # A job that takes less than this is written once instead of three times (seconds).
@@ -170,12 +173,23 @@ class Projector:
 
     async def _write_together(self, at: Position, events: Sequence[Event]) -> Position | None:
         there = at.after(len(events), events[-1].id)
-        fold = Fold.of(self._tasks, events)
+        fold = Fold(self._tasks)
+        for event in events:
+            fold.add(event)
+            await asyncio.sleep(0)
         async with self._database.session() as session:
             if not await advance(session, NAME, at, there):
                 return None
             earlier = await earlier_jobs(session, fold.needed(), fold.retried())
-            await write_changes(session, fold.changes(earlier))
+            changes = []
+            for change in fold.changes(earlier):
+                changes.append(change)
+                if len(changes) % MOST_JOBS_A_TURN == 0:
+                    await asyncio.sleep(0)
+            # In one order for all, as for everybody who locks several rows.
+            changes.sort(key=lambda change: change.row.id)
+            for start in range(0, len(changes), MOST_JOBS_A_STATEMENT):
+                await write_changes(session, changes[start : start + MOST_JOBS_A_STATEMENT])
         return there
 
     async def _write_position(self, at: Position | None, there: Position, gap: Gap | None = None) -> bool:

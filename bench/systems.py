@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 Arguments = Sequence[str]
@@ -52,6 +52,9 @@ OURS = System(
     holding=Shape(1, 20),
     quick_jobs=30_000,
     mails=2_000,
+)
+OURS_ON_RECORD = replace(
+    OURS, name="ours, with history", worker=lambda _shape: ("arq", "bench.ours.on_record.WorkerSettings")
 )
 OUR_MAILS = System(
     name="ours, the shop's mail task",

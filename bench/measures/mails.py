@@ -63,7 +63,7 @@ class Provider:
 async def measure(plan: Plan) -> Section:
     """The bare clients, one and two processes of ours, the peers; medians of ours."""
     async with AsyncExitStack() as stack:
-        database_url = await _open_database(stack)
+        database_url = await open_database(stack)
         bare = {
             "bare aiohttp": await _bare("bench.bare.http:aiohttp_sender"),
             "our HTTP client, bare": await _bare("bench.bare.http:our_client_sender"),
@@ -105,7 +105,8 @@ async def measure(plan: Plan) -> Section:
     return section
 
 
-async def _open_database(stack: AsyncExitStack) -> str:
+async def open_database(stack: AsyncExitStack) -> str:
+    """The URL of a PostgreSQL of its own with all tables, which syncs every commit."""
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="indostar-bench-")))
     # PostgreSQL does not run as root, and has to reach its data all the same.
     folder.chmod(0o711)

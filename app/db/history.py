@@ -29,7 +29,8 @@ class HistoryJob(OwnTable):
         Index(None, "status", "enqueued_at", "id"),
         Index(None, "queue", "enqueued_at", "id"),
         Index(None, "task", "enqueued_at", "id"),
-        Index(None, "terms", postgresql_using="gin"),
+        # Most jobs have nothing to be searched for.
+        Index(None, "terms", postgresql_using="gin", postgresql_where="terms <> '{}'"),
         Index(None, "root_id", postgresql_where="retry_of IS NOT NULL"),
     )
 

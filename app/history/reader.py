@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, and_, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.db.engine import Database
 from app.db.history import HistoryAttempt, HistoryJob, HistoryPayload
 from app.errors import Refused
+from app.history.masking import storable
 from app.jobs.lookup import JobRecord, JobState
 from app.jobs.memory import Attempt, AttemptOutcome
 from app.jobs.queues import Queue
@@ -62,7 +63,7 @@ class HistoryReader:
     async def find(self, job_id: str, *, now: datetime | None = None) -> JobRecord | None:
         """The job with its attempts; None where history knows none."""
         async with self._database.session() as session:
-            job = await session.get(HistoryJob, job_id)
+            job = await session.get(HistoryJob, storable(job_id))
             if job is None:
                 return None
             [record] = await _records(session, [job], now or datetime.now(UTC))
@@ -71,7 +72,7 @@ class HistoryReader:
     async def payload(self, job_id: str) -> bytes | None:
         """The payload as it was enqueued, while the job can run or be run again; never one with secret arguments."""
         async with self._database.session() as session:
-            payload = await session.get(HistoryPayload, job_id)
+            payload = await session.get(HistoryPayload, storable(job_id))
         return None if payload is None else payload.payload
 
     async def page(
@@ -115,7 +116,9 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
         conditions.append(HistoryJob.enqueued_at < wanted.until)
     if wanted.q is not None:
         is_retry = and_(HistoryJob.root_id == wanted.q, HistoryJob.retry_of.is_not(None))
-        conditions.append(or_(HistoryJob.id == wanted.q, is_retry, HistoryJob.terms.contains([wanted.q.lower()])))
+        # The index leaves out jobs without terms, and wants to be told that none of those is meant.
+        is_said = and_(text("tasks.jobs.terms <> '{}'"), HistoryJob.terms.contains([wanted.q.lower()]))
+        conditions.append(or_(HistoryJob.id == wanted.q, is_retry, is_said))
     return conditions
 
 

@@ -70,7 +70,14 @@ def upgrade() -> None:
     )
     op.create_index(op.f("jobs_status_enqueued_at_id_idx"), "jobs", ["status", "enqueued_at", "id"], schema="tasks")
     op.create_index(op.f("jobs_task_enqueued_at_id_idx"), "jobs", ["task", "enqueued_at", "id"], schema="tasks")
-    op.create_index(op.f("jobs_terms_idx"), "jobs", ["terms"], schema="tasks", postgresql_using="gin")
+    op.create_index(
+        op.f("jobs_terms_idx"),
+        "jobs",
+        ["terms"],
+        schema="tasks",
+        postgresql_using="gin",
+        postgresql_where=sa.text("terms <> '{}'"),
+    )
     op.create_table(
         "leases",
         sa.Column("name", sa.Text(), nullable=False),

@@ -238,6 +238,9 @@ class Settings(QueueSettings, DatabaseSettings):
     # much memory (MiB).
     worker_max_tasks_per_child: int = Field(default=1000, ge=0)
     worker_max_memory_mb: int | None = Field(default=None, ge=64)
+    # How much memory of Redis events may take that are not on record yet (MiB): 256 hold those of a minute at 6,000
+    # jobs a second, where arguments are short.
+    events_max_mb: int = Field(default=256, ge=8)
     # How long jobs that have ended are on record.
     history_days: int = Field(default=90, ge=1, le=36_500)
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import uuid4
 
 from redis.asyncio import ConnectionPool
 
-from app.jobs.queues import EVENTS, EVENTS_GENERATION, FAILED_JOBS
+from app.jobs.queues import EVENTS, EVENTS_BOUND, EVENTS_GENERATION, FAILED_JOBS
 from app.jobs.store import batches
 from app.jobs.wire import Script, Wire
 
 READ = Script("read_events")
+BOUND = Script("bound_events")
 DROP_FAILED = Script("drop_failed")
 
 # Before the first entry.
@@ -97,6 +99,14 @@ class EventStream:
     async def trim(self, before: str) -> None:
         """Cuts off most of the entries before that id."""
         await self._wire.call("XTRIM", EVENTS, "MINID", "~", before)
+
+    async def bound(self, most_bytes: int, every: timedelta) -> int:
+        """Cuts off the oldest entries beyond so much memory, read or not; returns how many.
+
+        Looks only where nobody has within that time.
+        """
+        every_ms = int(every.total_seconds() * 1000)
+        return int(await self._wire.run(BOUND, (EVENTS, EVENTS_BOUND), most_bytes, every_ms))
 
     async def failed_jobs(self, until_ms: int, *, skip: int, most: int) -> list[tuple[str, int]]:
         """Failed jobs whose payload and result Redis keeps, with when (ms) they failed: the oldest first."""

@@ -56,6 +56,8 @@ EPOCH = "indostar:epoch"
 EVENTS = "indostar:events"
 # A random word that whoever reads the stream puts beside it: where it is gone, so is what the stream held.
 EVENTS_GENERATION = "indostar:events:generation"
+# Is there while somebody has just looked whether the stream is too large.
+EVENTS_BOUND = "indostar:events:bound"
 
 
 def queue_by_key(name: str) -> Queue:

@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 # More would hold up every other client of the server, and Lua's unpack has an end.
 MOST_JOBS_A_SCRIPT = 100
-# Entries of the event stream; each tells of up to a hundred jobs, arguments and results included. Nobody reads and
-# trims it yet, so that the cap alone bounds its memory: a few hundred MB where all of them are full of mails.
-MOST_EVENTS = 5_000
+# Entries of the event stream: far more than its bound in bytes lets it have, which workers see to. This one is for a
+# server that has none.
+MOST_EVENTS = 1_000_000
 
 QUEUE_KEYS = tuple(queue.key for queue in Queue)
 # How the score of a job ends that waits for a limit: due times are whole milliseconds.

@@ -13,6 +13,7 @@ from app.db.leases import Lease
 from app.history.housekeeping import EVERY, HistoryHousekeeping
 from app.history.projector import Projector
 from app.jobs.companions import Companion
+from app.jobs.event_bound import EventBound
 from app.jobs.events import EventStream
 from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
@@ -64,6 +65,7 @@ def _companions(
     everywhere: list[Companion] = [
         OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
         Projector(database, stream, TASKS, Lease(database, Projector.name, candidate)),
+        EventBound(stream, settings.events_max_mb << 20),
     ]
     if options.burst:
         return everywhere

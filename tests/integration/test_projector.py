@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -16,12 +17,13 @@ from app.dev.postgres import EmbeddedPostgres
 from app.dev.valkey import EmbeddedValkey
 from app.history.position import GapReason
 from app.jobs.context import Context
+from app.jobs.event_bound import EventBound
 from app.jobs.events import EventStream
 from app.jobs.lookup import JobRecord, find_job
 from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_as_json
 from app.jobs.payload import Payload
 from app.jobs.pool import JobPool, NewJob
-from app.jobs.queues import EVENTS, EVENTS_GENERATION, Queue
+from app.jobs.queues import EVENTS, EVENTS_BOUND, EVENTS_GENERATION, Queue
 from app.jobs.runner import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, serialize
 from app.jobs.store import ClaimedJob, Finish, JobStore
@@ -338,6 +340,39 @@ async def test_the_stream_is_cut_off_behind_what_is_on_record(history: History, 
     left = [entry_id for entry_id, _ in await history.pool.xrange(EVENTS)]
     assert len(left) < len(old) / 2
     assert (await history.reader.find("a")) is not None
+
+
+async def test_the_stream_is_kept_within_its_memory_whether_it_is_read_or_not(history: History, shop: Shop) -> None:
+    projector = history.projector()
+    await projector.catch_up()
+    # The oldest are the smallest, so that a sample of them would not tell.
+    for _ in range(2_000):
+        await history.pool.xadd(EVENTS, {"kind": "progress", "job:a": "{}"})
+    for _ in range(200):
+        await history.pool.xadd(EVENTS, {"kind": "progress", "job:a": "x" * 20_000})
+    await shop.enqueue("a")
+
+    cut = await history.stream.bound(1 << 20, timedelta(hours=1))
+    too_soon = await history.stream.bound(1, timedelta(hours=1))
+    await projector.catch_up()
+
+    assert await history.pool.memory_usage(EVENTS, samples=0) <= 1 << 20
+    assert (2_000 < cut < 2_200, too_soon) == (True, 0)
+    assert await history.rows("SELECT entries FROM tasks.history_gaps") == [(cut,)]
+    assert await history.reader.find("a") is not None
+
+
+async def test_a_stream_within_its_memory_is_left_alone(history: History, shop: Shop) -> None:
+    await shop.enqueue("a")
+    bound = EventBound(history.stream, 1 << 20)
+    with capture_logs() as logs:
+        bounding = asyncio.create_task(bound.run())
+        await until(lambda: history.pool.exists(EVENTS_BOUND))
+        bounding.cancel()
+        await asyncio.wait([bounding])
+
+    assert await history.pool.xlen(EVENTS) == 1
+    assert logs == []
 
 
 async def test_a_stream_of_large_entries_is_read_in_parts(history: History) -> None:

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from app.db.engine import Database
+from app.history.reader import HistoryReader
 from app.jobs.pool import JobPool
 from app.settings import Settings
 from app.tasks import TASKS
@@ -19,10 +20,11 @@ from app.tasks import TASKS
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The queue, the database and the tokens."""
+    """The queue, the database, what is on record there, and the tokens."""
 
     pool: JobPool
     database: Database
+    history: HistoryReader
     operator_token: SecretStr | None
     viewer_token: SecretStr | None
 
@@ -32,7 +34,9 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     """Gives `app` what the router needs, for as long as the context lasts."""
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
     database = Database(settings.database_url.get_secret_value(), application_name="indostar admin api")
-    opened = Services(pool, database, settings.admin_api_token, settings.admin_api_readonly_token)
+    opened = Services(
+        pool, database, HistoryReader(database), settings.admin_api_token, settings.admin_api_readonly_token
+    )
     app.state.indostar = opened
     try:
         yield opened

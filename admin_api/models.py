@@ -159,6 +159,7 @@ class JobView(BaseModel):
             error=ErrorView.of(job.error),
             attempts=[AttemptView.of(attempt) for attempt in job.attempts],
             progress=job.progress,
+            retry_of=job.retry_of,
         )
 
     def without_words(self) -> Self:

@@ -12,11 +12,13 @@ from fastapi.routing import APIRoute
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from admin_api.dependencies import GivenServices, Role, require_operator, require_viewer
+from admin_api.dependencies import GivenServices, Role, Services, require_operator, require_viewer
 from admin_api.models import Health, JobView, NewJob, Problem, TaskList, TaskView
+from app.db.engine import DatabaseUnavailable
 from app.errors import Unavailable
+from app.history.lookup import find_job_or_record
 from app.jobs.failures import UnknownTask, WrongArguments
-from app.jobs.lookup import JobRecord, find_job
+from app.jobs.lookup import JobRecord
 from app.jobs.outage import REDIS_DOWN
 from app.jobs.pool import JobPool
 
@@ -24,10 +26,12 @@ from app.jobs.pool import JobPool
 READY_WITHIN_SECONDS = 2
 
 
-async def say_when_redis_is_away() -> AsyncIterator[None]:
+async def say_what_is_away() -> AsyncIterator[None]:
     """503 instead of an internal error: the caller may well try again."""
     try:
         yield
+    except DatabaseUnavailable as error:
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "PostgreSQL can't be reached") from error
     except REDIS_DOWN as error:
         detail = f"Redis can't be reached ({type(error).__name__})"
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, detail) from error
@@ -51,7 +55,7 @@ class QuietRoute(APIRoute):
 
 router = APIRouter(
     route_class=QuietRoute,
-    dependencies=[Depends(say_when_redis_is_away)],
+    dependencies=[Depends(say_what_is_away)],
     responses={
         status.HTTP_401_UNAUTHORIZED: {"model": Problem},
         status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Problem},
@@ -115,6 +119,9 @@ async def enqueue(name: str, new: NewJob, opened: GivenServices) -> JobView:
         if new.delay_seconds is not None:
             options["_defer_by"] = timedelta(seconds=new.delay_seconds)
         arguments = task.arguments.payload((), new.kwargs)
+        if new.job_id is not None and await opened.history.find(new.job_id) is not None:
+            # Redis may have forgotten it.
+            raise HTTPException(status.HTTP_409_CONFLICT, f"there is a job with the id {new.job_id}")
         job = await pool.enqueue_job(name, **options, **arguments)
     except UnknownTask as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from None
@@ -122,20 +129,20 @@ async def enqueue(name: str, new: NewJob, opened: GivenServices) -> JobView:
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, _as_fastapi_says_it(error)) from None
     if job is None:
         raise HTTPException(status.HTTP_409_CONFLICT, f"there is a job with the id {new.job_id}")
-    return await _job(pool, job.job_id, Role.OPERATOR)
+    return await _job(opened, job.job_id, Role.OPERATOR)
 
 
 @router.get("/admin/jobs/{job_id}", tags=["jobs"], responses={status.HTTP_404_NOT_FOUND: {"model": Problem}})
 async def get_job(job_id: Annotated[str, Path(max_length=200)], opened: GivenServices, role: Viewer) -> JobView:
     """A job with its attempts."""
-    return await _job(opened.pool, job_id, role)
+    return await _job(opened, job_id, role)
 
 
-async def _job(pool: JobPool, job_id: str, role: Role) -> JobView:
-    job = await find_job(pool, job_id)
+async def _job(opened: Services, job_id: str, role: Role) -> JobView:
+    job = await find_job_or_record(opened.pool, opened.history, job_id)
     if job is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no job {job_id}")
-    view = JobView.of(job, _shown(pool, job, role))
+    view = JobView.of(job, _shown(opened.pool, job, role))
     return view if role is Role.OPERATOR else view.without_words()
 
 

@@ -14,8 +14,11 @@ from fastapi import Depends, FastAPI
 import admin_api
 from admin_api.application import create_app
 from admin_api.dependencies import Role, require_operator, require_viewer
-from app.jobs.pool import JobPool
+from app.jobs.pool import JobPool, NewJob
+from app.jobs.queues import Queue
+from app.jobs.serializer import serialize
 from app.tasks import TASKS
+from tests.history import open_history
 from tests.running import open_pool, run_burst
 from tests.settings import OPERATOR_TOKEN, VIEWER_TOKEN, make_settings
 
@@ -187,6 +190,40 @@ async def test_an_id_of_ones_own_is_taken_once(api: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(*(api.post("/admin/tasks/send_email_task/jobs", json=enqueue) for _ in range(10)))
 
     assert sorted(answer.status_code for answer in answers) == [202] + [409] * 9
+
+
+async def test_a_job_that_redis_forgot_is_told_from_history(
+    api: httpx.AsyncClient, pool: JobPool, database_url: str
+) -> None:
+    wrong = MAIL | {"to_email": "nobody"}
+    stock: dict[str, Any] = {"v": 1, "t": None, "f": "send_email_task", "a": [], "k": wrong, "et": 1_700_000_000_000}
+    await pool.send([NewJob("forgotten", Queue.NOTIFICATIONS, serialize(stock), "")])
+    await run_burst(pool)
+    async with open_history(pool, database_url) as history:
+        await history.projector().catch_up()
+    before = (await api.get("/admin/jobs/forgotten")).json()
+
+    await pool.flushall()
+
+    after = (await api.get("/admin/jobs/forgotten")).json()
+    assert after["status"] == "failed"
+    assert set(after["kwargs"].values()) == {"hidden"}
+    changed = {"kwargs", "error", "attempts"}
+    assert {name: after[name] for name in after.keys() - changed} == {
+        name: before[name] for name in before.keys() - changed
+    }
+    taken = await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL, "job_id": "forgotten"})
+    assert taken.status_code == 409
+
+
+async def test_a_database_that_is_away_is_503_where_only_history_could_tell(redis_url: str) -> None:
+    settings = make_settings(database_url="postgresql://me:secret@127.0.0.1:9/x", redis_url=redis_url)
+    async with client_of(create_app(settings)) as api:
+        forgotten = await api.get("/admin/jobs/forgotten")
+        waiting = await api.post("/admin/tasks/send_email_task/jobs", json={"kwargs": MAIL})
+
+    assert (forgotten.status_code, forgotten.json()) == (503, {"detail": "PostgreSQL can't be reached"})
+    assert waiting.status_code == 202
 
 
 async def test_what_does_not_exist_is_404(api: httpx.AsyncClient) -> None:

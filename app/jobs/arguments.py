@@ -28,6 +28,7 @@ class TaskArguments:
             )
             for parameter in self._parameters
         }
+        self.names = list(fields)
         self.model: type[BaseModel] = create_model(
             self.task, __config__=ConfigDict(extra="forbid", hide_input_in_errors=True), **fields
         )

@@ -157,8 +157,10 @@ def _alive(
 
 def named_arguments(tasks: TaskRegistry, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments by name; what has no name by its position."""
+    if not args:
+        return dict(kwargs)
     try:
-        names = list(tasks[task].arguments.model.model_fields)
+        names = tasks[task].arguments.names
     except UnknownTask:
         names = []
     positions = (names[index] if index < len(names) else str(index) for index in range(len(args)))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, or_, select, text, tuple_
-from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, FromClause, Row, and_, or_, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.db.engine import Database
 from app.db.history import HistoryAttempt, HistoryJob, HistoryPayload
@@ -62,18 +61,18 @@ class HistoryReader:
 
     async def find(self, job_id: str, *, now: datetime | None = None) -> JobRecord | None:
         """The job with its attempts; None where history knows none."""
-        async with self._database.session() as session:
-            job = await session.get(HistoryJob, storable(job_id))
-            if job is None:
-                return None
-            [record] = await _records(session, [job], now or datetime.now(UTC))
-        return record
+        query = select(HistoryJob.__table__).where(HistoryJob.id == storable(job_id))
+        async with self._database.autocommit() as connection:
+            jobs = (await connection.execute(query)).all()
+            records = await _records(connection, jobs, now or datetime.now(UTC))
+        return records[0] if records else None
 
     async def payload(self, job_id: str) -> bytes | None:
         """The payload as it was enqueued, while the job can run or be run again; never one with secret arguments."""
-        async with self._database.session() as session:
-            payload = await session.get(HistoryPayload, storable(job_id))
-        return None if payload is None else payload.payload
+        query = select(HistoryPayload.payload).where(HistoryPayload.job_id == storable(job_id))
+        async with self._database.autocommit() as connection:
+            payload: bytes | None = await connection.scalar(query)
+        return payload
 
     async def page(
         self, wanted: JobFilter, *, limit: int, cursor: str | None = None, now: datetime | None = None
@@ -81,19 +80,19 @@ class HistoryReader:
         """At most `limit` of the jobs, from the newest or from where the page before ended. Raises WrongCursor."""
         now = now or datetime.now(UTC)
         limit = max(1, min(limit, MOST_JOBS_A_PAGE))
-        query = select(HistoryJob).where(*_conditions(wanted, now))
+        source: FromClause = HistoryJob.__table__
+        query = select(source).where(*_conditions(wanted, now))
         if cursor is not None:
             query = query.where(tuple_(HistoryJob.enqueued_at, HistoryJob.id) < tuple_(*_read_cursor(cursor)))
-        job = HistoryJob
         if wanted.q is not None:
             # PostgreSQL takes a rare word for one in two hundred and would look at all jobs, newest first. By itself
             # the condition is looked up in its indexes.
-            job = aliased(HistoryJob, query.cte("found").prefix_with("MATERIALIZED"))
-            query = select(job)
-        query = query.order_by(job.enqueued_at.desc(), job.id.desc()).limit(limit + 1)
-        async with self._database.session() as session:
-            jobs = list(await session.scalars(query))
-            items = await _records(session, jobs[:limit], now)
+            source = query.cte("found").prefix_with("MATERIALIZED")
+            query = select(source)
+        query = query.order_by(source.c.enqueued_at.desc(), source.c.id.desc()).limit(limit + 1)
+        async with self._database.autocommit() as connection:
+            jobs = (await connection.execute(query)).all()
+            items = await _records(connection, jobs[:limit], now)
         return JobPage(items, _cursor(jobs[limit - 1]) if len(jobs) > limit else None)
 
 
@@ -122,7 +121,7 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _cursor(job: HistoryJob) -> str:
+def _cursor(job: Row[Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps([job.enqueued_at.isoformat(), job.id]).encode()).decode()
 
 
@@ -137,19 +136,19 @@ def _read_cursor(cursor: str) -> tuple[datetime, str]:
     return at, job_id
 
 
-async def _records(session: AsyncSession, jobs: Sequence[HistoryJob], now: datetime) -> list[JobRecord]:
+async def _records(connection: AsyncConnection, jobs: Sequence[Row[Any]], now: datetime) -> list[JobRecord]:
     query = (
         select(HistoryAttempt.__table__)
         .where(HistoryAttempt.job_id.in_([job.id for job in jobs]))
         .order_by(HistoryAttempt.job_id, HistoryAttempt.number)
     )
     attempts: dict[str, list[Attempt]] = {job.id: [] for job in jobs}
-    for row in (await session.execute(query)) if jobs else ():
+    for row in (await connection.execute(query)) if jobs else ():
         attempts[row.job_id].append(_attempt(row))
     return [_record(job, attempts[job.id], now) for job in jobs]
 
 
-def _record(job: HistoryJob, attempts: list[Attempt], now: datetime) -> JobRecord:
+def _record(job: Row[Any], attempts: list[Attempt], now: datetime) -> JobRecord:
     state = JobState(job.status)
     if state is JobState.QUEUED and job.run_at is not None and job.run_at > now:
         state = JobState.SCHEDULED

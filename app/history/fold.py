@@ -144,8 +144,9 @@ class Fold:
 
     def changes(self, earlier: Mapping[str, EarlierJob]) -> Iterator[JobChange]:
         """What is to be written, each job once. What can't be read is passed over."""
-        for job_id, story in self.stories.items():
-            change = _Folding(self.tasks, job_id, earlier.get(job_id)).run(story)
+        # In one order for all, as for everybody who locks several rows.
+        for job_id in sorted(self.stories):
+            change = _Folding(self.tasks, job_id, earlier.get(job_id)).run(self.stories[job_id])
             if change is not None:
                 yield change
 
@@ -233,7 +234,7 @@ class _Folding:
         return JobRow(
             id=self._id,
             task=storable(task)[:LONGEST_TASK],
-            queue=queue.value,
+            queue=queue,
             status="queued",
             kwargs=storable_json(known.kwargs) if known.kwargs else "{}",
             terms=known.terms,
@@ -257,7 +258,7 @@ class _Folding:
             # Else its worker was lost, which uses up no try.
             row.tries += 1
         row.status = "running"
-        row.queue = queue.value
+        row.queue = queue
         row.run_at = row.finished_at = row.result = None
         row.started_at = time_of(event.at_ms)
         row.worker = storable(event.by.rpartition(":")[0]) or None
@@ -296,7 +297,7 @@ class _Folding:
             has_failed = any(attempt.outcome is not AttemptOutcome.HANDED_BACK for attempt in self._attempts)
             row.status = "retrying" if has_failed else "queued"
             if op == b"move" and row.task != UNKNOWN_TASK:
-                row.queue = self._tasks[row.task].queue.value
+                row.queue = self._tasks[row.task].queue
         if op != b"move":
             row.tries = int(tries)
 

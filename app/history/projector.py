@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database, DatabaseUnavailable, is_passing
 from app.db.leases import Lease
-from app.history.fold import Fold
+from app.history.fold import Fold, JobChange
 from app.history.position import Gap, GapReason, Position, gap_before, start_of
 from app.history.store import advance, earlier_jobs, position, write_changes, write_gap
 from app.jobs.events import BEGINNING, Event, EventStream
@@ -181,15 +181,16 @@ class Projector:
             if not await advance(session, NAME, at, there):
                 return None
             earlier = await earlier_jobs(session, fold.needed(), fold.retried())
-            changes = []
-            for change in fold.changes(earlier):
+            changes: list[JobChange] = []
+            for count, change in enumerate(fold.changes(earlier), start=1):
                 changes.append(change)
-                if len(changes) % MOST_JOBS_A_TURN == 0:
+                if count % MOST_JOBS_A_STATEMENT == 0:
+                    # Not all at the end: the garbage collector would go through what waits, again and again.
+                    await write_changes(session, changes)
+                    changes = []
+                elif count % MOST_JOBS_A_TURN == 0:
                     await asyncio.sleep(0)
-            # In one order for all, as for everybody who locks several rows.
-            changes.sort(key=lambda change: change.row.id)
-            for start in range(0, len(changes), MOST_JOBS_A_STATEMENT):
-                await write_changes(session, changes[start : start + MOST_JOBS_A_STATEMENT])
+            await write_changes(session, changes)
         return there
 
     async def _write_position(self, at: Position | None, there: Position, gap: Gap | None = None) -> bool:

@@ -52,11 +52,12 @@ class Attempt:
     def from_json(cls, data: dict[str, Any]) -> "Attempt":
         error = data["error"]
         return cls(
-            **{
-                **data,
-                "outcome": AttemptOutcome(data["outcome"]),
-                "error": ErrorRecord(**error) if error else None,
-            }
+            data["job_try"],
+            data["started_ms"],
+            data["finished_ms"],
+            AttemptOutcome(data["outcome"]),
+            data["worker"],
+            ErrorRecord(**error) if error else None,
         )
 
 

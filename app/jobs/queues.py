@@ -60,9 +60,12 @@ EVENTS_GENERATION = "indostar:events:generation"
 EVENTS_BOUND = "indostar:events:bound"
 
 
+_QUEUES = {name: queue for queue in Queue for name in (queue.key, queue.value)}
+
+
 def queue_by_key(name: str) -> Queue:
     """The queue with that Redis key or plain name."""
-    for queue in Queue:
-        if name in (queue.key, queue.value):
-            return queue
-    raise UnknownQueue(name, [queue.key for queue in Queue])
+    try:
+        return _QUEUES[name]
+    except KeyError:
+        raise UnknownQueue(name, [queue.key for queue in Queue]) from None

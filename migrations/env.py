@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from app.db import history, leases, outbox, schedules  # noqa: F401 -- their tables belong to the models
+from app.db import history, leases, letters, outbox, schedules  # noqa: F401 -- their tables belong to the models
 from app.db.messages import SCHEMA, OwnTable
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.db.leases import Lease
-from app.history.projector import Projector
+from app.history.projector import FailedHook, Projector
 from app.history.reader import HistoryReader
 from app.jobs.events import EventStream
 from app.jobs.lookup import JobRecord
@@ -25,9 +25,11 @@ class History:
     stream: EventStream
     reader: HistoryReader
 
-    def projector(self, holder: str = "test", *, most_events: int = 100) -> Projector:
+    def projector(
+        self, holder: str = "test", on_failed: FailedHook | None = None, *, most_events: int = 100
+    ) -> Projector:
         lease = Lease(self.database, Projector.name, holder)
-        return Projector(self.database, self.stream, self.pool.tasks, lease, most_events=most_events)
+        return Projector(self.database, self.stream, self.pool.tasks, lease, on_failed, most_events=most_events)
 
     async def job(self, job_id: str) -> JobRecord:
         record = await self.reader.find(job_id)

@@ -16,7 +16,9 @@ CHANNEL = "indostar_outbox"
 class OutboxJob(OwnTable):
     """A job, kept until it has ended. Others insert `task`, `kwargs`, `key` and `not_before` with plain SQL.
 
-    `queue` is a queue's name (default: the task's own), `root` the first job's id in a line of re-runs.
+    `queue` is a queue's name (default: the task's own), `root` the first job's id in a line of re-runs and `retry_of`
+    the last one's. `kwargs` are emptied when the job has succeeded; of one that failed they stay until somebody runs
+    it again or discards it.
     `relayed_epoch` names the state of Redis that the job was handed to: FLUSHALL ends it.
     """
 
@@ -30,6 +32,7 @@ class OutboxJob(OwnTable):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     queue: Mapped[str | None]
     root: Mapped[str | None]
+    retry_of: Mapped[str | None]
     relayed_at: Mapped[datetime | None]
     relayed_epoch: Mapped[str | None]
     ended_at: Mapped[datetime | None]

@@ -42,8 +42,11 @@ _DELETE = text("""
     SELECT (SELECT count(*) FROM jobs) AS deleted, enqueued_at, id FROM page ORDER BY enqueued_at DESC, id DESC LIMIT 1
 """)
 _ON_RECORD = text("""
-    SELECT job.id FROM tasks.jobs AS job JOIN tasks.payloads AS payload ON payload.job_id = job.id
-    WHERE job.id = ANY(CAST(:ids AS text[])) AND job.status = 'failed'
+    SELECT job.id FROM tasks.jobs AS job
+    WHERE job.id = ANY(CAST(:ids AS text[])) AND job.status = 'failed' AND (
+        EXISTS (SELECT FROM tasks.payloads AS payload WHERE payload.job_id = job.id)
+        OR EXISTS (SELECT FROM tasks.closed_letters AS closed
+                   WHERE closed.job_id = job.id AND closed.enqueued_at = job.enqueued_at))
 """)
 
 
@@ -62,7 +65,8 @@ async def delete_old(database: Database, before: datetime) -> int:
 
 
 async def relieve_redis(database: Database, stream: EventStream, failed_before_ms: int) -> int:
-    """Drops from Redis what it keeps of failed jobs that are on record with their payloads; returns how many."""
+    """Drops from Redis what it keeps of failed jobs that are on record with their payloads, or were run again or
+    discarded; returns how many."""
     dropped = skipped = 0
     while True:
         failed = await stream.failed_jobs(failed_before_ms, skip=skipped, most=MOST_JOBS_A_STATEMENT)

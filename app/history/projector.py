@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.engine import Database, DatabaseUnavailable, is_passing
 from app.db.leases import Lease
@@ -37,11 +38,14 @@ FIRST_WAIT = 0.1
 LONGEST_WAIT = 5.0
 GIVE_UP_WITHIN = 2.0
 
+# Is called with the ids of jobs that failed, in the transaction that puts this on record.
+FailedHook = Callable[[AsyncSession, Sequence[str]], Awaitable[None]]
+
 
 class Projector:
     """Puts on record what the stream tells, each event once: how far it read is written in the same transaction.
 
-    `lease` elects it.
+    `lease` elects it. `on_failed` may write what follows from a failure that is on record for good.
     """
 
     name = NAME
@@ -52,6 +56,7 @@ class Projector:
         stream: EventStream,
         tasks: TaskRegistry,
         lease: Lease,
+        on_failed: FailedHook | None = None,
         *,
         most_events: int = MOST_EVENTS,
     ) -> None:
@@ -59,6 +64,7 @@ class Projector:
         self._stream = stream
         self._tasks = tasks
         self._lease = lease
+        self._on_failed = on_failed
         self._most_events = most_events
         self._is_waiting = False
 
@@ -182,8 +188,11 @@ class Projector:
                 return None
             earlier = await earlier_jobs(session, fold.needed(), fold.retried())
             changes: list[JobChange] = []
+            failed: list[str] = []
             for count, change in enumerate(fold.changes(earlier), start=1):
                 changes.append(change)
+                if change.row.status == "failed":
+                    failed.append(change.row.id)
                 if count % MOST_JOBS_A_STATEMENT == 0:
                     # Not all at the end: the garbage collector would go through what waits, again and again.
                     await write_changes(session, changes)
@@ -191,6 +200,8 @@ class Projector:
                 elif count % MOST_JOBS_A_TURN == 0:
                     await asyncio.sleep(0)
             await write_changes(session, changes)
+            if failed and self._on_failed is not None:
+                await self._on_failed(session, failed)
         return there
 
     async def _write_position(self, at: Position | None, there: Position, gap: Gap | None = None) -> bool:

@@ -33,13 +33,14 @@ class WrongCursor(Refused):
 class JobFilter:
     """What all jobs of a page have in common.
 
-    `since` and `until` (exclusive) are about when a job was enqueued. `q` is an id, the id that re-runs go back to, or
-    all that a visible argument says, whatever the case.
+    `error` is the type of its error. `since` and `until` (exclusive) are about when a job was enqueued. `q` is an id,
+    the id that re-runs go back to, or all that a visible argument says, whatever the case.
     """
 
     status: JobState | None = None
     queue: Queue | None = None
     task: str | None = None
+    error: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     q: str | None = None
@@ -81,7 +82,7 @@ class HistoryReader:
         now = now or datetime.now(UTC)
         limit = max(1, min(limit, MOST_JOBS_A_PAGE))
         source: FromClause = HistoryJob.__table__
-        query = select(source).where(*_conditions(wanted, now))
+        query = select(source).where(*conditions(wanted, now))
         if cursor is not None:
             query = query.where(tuple_(HistoryJob.enqueued_at, HistoryJob.id) < tuple_(*_read_cursor(cursor)))
         if wanted.q is not None:
@@ -96,29 +97,32 @@ class HistoryReader:
         return JobPage(items, _cursor(jobs[limit - 1]) if len(jobs) > limit else None)
 
 
-def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
-    conditions: list[ColumnElement[bool]] = []
+def conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
+    """What rows of HistoryJob have to meet."""
+    told: list[ColumnElement[bool]] = []
     if wanted.status is JobState.SCHEDULED:
-        conditions += [HistoryJob.status == "queued", HistoryJob.run_at > now]
+        told += [HistoryJob.status == "queued", HistoryJob.run_at > now]
     elif wanted.status is JobState.QUEUED:
         is_due = or_(HistoryJob.run_at.is_(None), HistoryJob.run_at <= now)
-        conditions += [HistoryJob.status == "queued", is_due]
+        told += [HistoryJob.status == "queued", is_due]
     elif wanted.status is not None:
-        conditions.append(HistoryJob.status == wanted.status.value)
+        told.append(HistoryJob.status == wanted.status.value)
     if wanted.queue is not None:
-        conditions.append(HistoryJob.queue == wanted.queue.value)
+        told.append(HistoryJob.queue == wanted.queue.value)
     if wanted.task is not None:
-        conditions.append(HistoryJob.task == wanted.task)
+        told.append(HistoryJob.task == wanted.task)
+    if wanted.error is not None:
+        told.append(HistoryJob.error_type == wanted.error)
     if wanted.since is not None:
-        conditions.append(HistoryJob.enqueued_at >= wanted.since)
+        told.append(HistoryJob.enqueued_at >= wanted.since)
     if wanted.until is not None:
-        conditions.append(HistoryJob.enqueued_at < wanted.until)
+        told.append(HistoryJob.enqueued_at < wanted.until)
     if wanted.q is not None:
         is_retry = and_(HistoryJob.root_id == wanted.q, HistoryJob.retry_of.is_not(None))
         # The index leaves out jobs without terms, and wants to be told that none of those is meant.
         is_said = and_(text("tasks.jobs.terms <> '{}'"), HistoryJob.terms.contains([wanted.q.lower()]))
-        conditions.append(or_(HistoryJob.id == wanted.q, is_retry, is_said))
-    return conditions
+        told.append(or_(HistoryJob.id == wanted.q, is_retry, is_said))
+    return told
 
 
 def _cursor(job: Row[Any]) -> str:

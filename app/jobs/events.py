@@ -7,7 +7,9 @@ from uuid import uuid4
 
 from redis.asyncio import ConnectionPool
 
-from app.jobs.queues import EVENTS, EVENTS_BOUND, EVENTS_GENERATION, FAILED_JOBS
+from app.jobs.failures import UnreadablePayload
+from app.jobs.payload import Payload
+from app.jobs.queues import EVENTS, EVENTS_BOUND, EVENTS_GENERATION, FAILED_JOBS, PAYLOAD, RESULT
 from app.jobs.store import batches
 from app.jobs.wire import Script, Wire
 
@@ -72,6 +74,24 @@ class Reading:
     events: list[Event]
 
 
+@dataclass(frozen=True, slots=True)
+class FailedJob:
+    """What Redis keeps of a job that failed at `at_ms`: its result, and its payload where it had one."""
+
+    id: str
+    at_ms: int
+    payload: bytes | None
+    result: bytes
+
+    @property
+    def enqueued_ms(self) -> int | None:
+        """When it was enqueued; None where its payload does not tell."""
+        try:
+            return None if self.payload is None else Payload.from_bytes(self.payload).enqueued_ms
+        except UnreadablePayload:
+            return None
+
+
 class EventStream:
     """Reads the stream in order and cuts off what is on record. Raises what Redis raises."""
 
@@ -112,6 +132,20 @@ class EventStream:
         """Failed jobs whose payload and result Redis keeps, with when (ms) they failed: the oldest first."""
         reply = await self._wire.call("ZRANGEBYSCORE", FAILED_JOBS, 0, until_ms, "WITHSCORES", "LIMIT", skip, most)
         return [(reply[at].decode(), int(float(reply[at + 1]))) for at in range(0, len(reply), 2)]
+
+    async def failed(self, ids: Sequence[str]) -> list[FailedJob]:
+        """Those of the jobs that failed and that Redis still keeps."""
+        found: list[FailedJob] = []
+        for batch in batches(ids):
+            times = await self._wire.call("ZMSCORE", FAILED_JOBS, *batch)
+            payloads = await self._wire.call("MGET", *(PAYLOAD + job_id for job_id in batch))
+            results = await self._wire.call("MGET", *(RESULT + job_id for job_id in batch))
+            found += [
+                FailedJob(job_id, int(float(at_ms)), payload, result)
+                for job_id, at_ms, payload, result in zip(batch, times, payloads, results, strict=True)
+                if at_ms is not None and result is not None
+            ]
+        return found
 
     async def drop_failed(self, jobs: Sequence[tuple[str, int]]) -> int:
         """Drops payload and result of failed jobs, each with when (ms) it failed; returns how many there were."""

@@ -72,11 +72,17 @@ class Payload:
 
     @staticmethod
     def of_json(
-        task: str, kwargs: str, enqueued_ms: int, *, queue: str | None = None, root: str | None = None
+        task: str,
+        kwargs: str,
+        enqueued_ms: int,
+        *,
+        queue: str | None = None,
+        root: str | None = None,
+        retry_of: str | None = None,
     ) -> bytes:
         """A payload whose arguments are a JSON object already; whether they fit is found out where it runs."""
         data = {"v": 1, "t": None, "f": task, "a": (), "k": orjson.Fragment(kwargs), "et": enqueued_ms}
-        ours = {"queue": queue, "root": root}
+        ours = {"queue": queue, "root": root, "retry_of": retry_of}
         return orjson.dumps(data | {name: value for name, value in ours.items() if value is not None})
 
     @classmethod

@@ -43,7 +43,7 @@ PROGRESS = "indostar:progress"
 # Ids of jobs that ended in failure and whose payload is kept, scored by when (ms).
 FAILED_JOBS = "indostar:failed"
 # Jobs with ids like this come from a record elsewhere. When they end, their ids lie in ENDED until that record says so:
-# a result expires, and whoever keeps the record may be away for longer.
+# a result expires, and whoever keeps the record may be away for longer. Of those that fail the result stays.
 RECORDED_ELSEWHERE = "outbox:"
 ENDED = "indostar:ended"
 # Ids on a queue that are no text.

@@ -242,7 +242,7 @@ class _JobAttempt:
             "id": self.job.id,
             "attempts": attempts_as_json(self.memory.attempts),
         }
-        if payload is not None and payload.root is not None:
+        if payload is not None and (payload.root is not None or payload.retry_of is not None):
             data |= {"root": payload.root, "retry_of": payload.retry_of}
         try:
             text = self._serialized(data, result)

@@ -13,6 +13,7 @@ from arq.jobs import Job
 
 from app.jobs.arguments import ArgumentCheck, TaskArguments
 from app.jobs.context import Context
+from app.jobs.effects import EffectRecord
 from app.jobs.failures import UnknownTask
 from app.jobs.limits import Limit
 from app.jobs.queues import Queue
@@ -36,8 +37,8 @@ class TaskOptions(TypedDict, total=False):
     `schedule` makes an arq `cron(...)` of the function; `catch_up` is how late the latest slot that was missed may
     still start, 24 hours unless it is given. `visible` names the arguments that viewers, logs and search may see;
     `secret` those that may be kept nowhere but in Redis. `check` looks at several arguments together and returns what
-    is wrong with them. `max_per_second` and `max_in_flight` limit how many of its jobs all workers together start and
-    run at once.
+    is wrong with them. `effects` knows what its jobs have done that stays done. `max_per_second` and `max_in_flight`
+    limit how many of its jobs all workers together start and run at once.
     """
 
     queue: Required[Queue]
@@ -49,6 +50,7 @@ class TaskOptions(TypedDict, total=False):
     visible: Collection[str]
     secret: Collection[str]
     check: ArgumentCheck
+    effects: EffectRecord
     max_per_second: float
     max_in_flight: int
 
@@ -78,6 +80,7 @@ class Task(Generic[P, R]):
         self.soft_time_limit = options.get("soft_time_limit", SOFT_TIME_LIMIT)
         self.time_limit = options.get("time_limit", TIME_LIMIT)
         self.arguments = TaskArguments(function, options.get("check"))
+        self.effects = options.get("effects")
         self.visible = frozenset(options.get("visible", ()))
         self.secret = frozenset(options.get("secret", ()))
         if unknown := (self.visible | self.secret) - self.arguments.model.model_fields.keys():

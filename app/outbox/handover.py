@@ -45,7 +45,7 @@ class Handover:
         return [row_id for row_id, keys in zip(ids, known, strict=True) if not keys]
 
     async def ended(self) -> list[int]:
-        """Some of the jobs that have ended and are still to be recorded; none where there are none."""
+        """Some of the jobs that have ended, and not in failure, and are still to be recorded."""
         return [int(raw.removeprefix(RECORDED_ELSEWHERE.encode())) for raw in await self._some_ended()]
 
     async def _some_ended(self) -> list[bytes]:
@@ -70,7 +70,12 @@ class Handover:
         except UnknownQueue:
             queue = own
         payload = Payload.of_json(
-            row.task, row.kwargs, row.created_ms, queue=None if queue is own else queue.key, root=row.root
+            row.task,
+            row.kwargs,
+            row.created_ms,
+            queue=None if queue is own else queue.key,
+            root=row.root,
+            retry_of=row.retry_of,
         )
         due = f"+{delay_ms}" if row.due_ms is None else str(row.due_ms)
         return NewJob(_job_id(row.id), queue, payload, due)

@@ -91,7 +91,10 @@ class OutboxRelay:
         return len(rows)
 
     async def end_some(self) -> int:
-        """Records which jobs have ended, a batch of them; returns how many."""
+        """Records which jobs have ended, a batch of them; returns how many.
+
+        Those that failed are not among them: they end when history has them, see app/outbox/reruns.py.
+        """
         ids = await self._handover.ended()
         if ids:
             await self._store.end(ids)

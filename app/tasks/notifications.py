@@ -12,6 +12,7 @@ from app.jobs.context import Context
 from app.jobs.failures import OverLimit
 from app.jobs.queues import Queue
 from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, SmsText, Subject
+from app.notify.effects import Messages
 from app.notify.formats import CustomerDate, ExpectedDelivery, Rupees
 from app.notify.messenger import Messenger, SentMessage
 from app.notify.recipients import EmailAddress, PhoneNumber, normalise_phone
@@ -36,6 +37,8 @@ Faults = Sequence[tuple[str, str]]
 # A message that is rendered and checked, and sent when it is called.
 Prepared = Callable[[], Awaitable[SentMessage]]
 
+# To whoever can be reached, by the arguments that say how.
+TO_CUSTOMER = Messages(email="email", sms="phone")
 # Links are not needed to tell whether a context is complete.
 NO_SITE = "https://example.invalid"
 
@@ -61,7 +64,7 @@ def _somebody(arguments: Mapping[str, Any]) -> Faults:
     return []
 
 
-@task(queue=Queue.NOTIFICATIONS)
+@task(queue=Queue.NOTIFICATIONS, effects=Messages(email="to_email"))
 async def send_email_task(
     ctx: Context, to_email: EmailAddress, subject: Subject, body: Body, html_body: HtmlBody | None = None
 ) -> SentMessage:
@@ -69,14 +72,20 @@ async def send_email_task(
     return await ctx[Messenger].send_mail(ctx, to=to_email, subject=subject, text=body, html=html_body)
 
 
-@task(queue=Queue.NOTIFICATIONS)
+@task(queue=Queue.NOTIFICATIONS, effects=Messages(sms="phone"))
 async def send_sms_task(ctx: Context, phone: PhoneNumber, message: SmsText) -> SentMessage:
     """Send an SMS with the given text."""
     return await ctx[Messenger].send_sms(ctx, to=_allowed(ctx, phone), text=message)
 
 
 # The context of a password reset or a verification has a link that lets whoever has it in.
-@task(queue=Queue.NOTIFICATIONS, visible={"notification_type"}, secret={"context"}, check=_context_fits(render_mail))
+@task(
+    queue=Queue.NOTIFICATIONS,
+    visible={"notification_type"},
+    secret={"context"},
+    check=_context_fits(render_mail),
+    effects=Messages(email="to_email"),
+)
 async def send_templated_email_task(
     ctx: Context, to_email: EmailAddress, notification_type: Kind, context: dict[str, Any]
 ) -> SentMessage:
@@ -84,7 +93,13 @@ async def send_templated_email_task(
     return await _mail(ctx, to_email, notification_type, context)()
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"notification_type"}, secret={"context"}, check=_context_fits(render_sms))
+@task(
+    queue=Queue.NOTIFICATIONS,
+    visible={"notification_type"},
+    secret={"context"},
+    check=_context_fits(render_sms),
+    effects=Messages(sms="phone"),
+)
 async def send_templated_sms_task(
     ctx: Context, phone: PhoneNumber, notification_type: Kind, context: dict[str, Any]
 ) -> SentMessage:
@@ -92,7 +107,7 @@ async def send_templated_sms_task(
     return await _sms(ctx, phone, notification_type, context)()
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"order_number"}, check=_somebody)
+@task(queue=Queue.NOTIFICATIONS, visible={"order_number"}, check=_somebody, effects=TO_CUSTOMER)
 async def send_order_confirmation_task(
     ctx: Context,
     email: EmailAddress | None,
@@ -112,7 +127,7 @@ async def send_order_confirmation_task(
     return await _tell(ctx, email, phone, NotificationType.ORDER_CONFIRMATION, facts)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"order_number", "expected_delivery"}, check=_somebody)
+@task(queue=Queue.NOTIFICATIONS, visible={"order_number", "expected_delivery"}, check=_somebody, effects=TO_CUSTOMER)
 async def send_order_shipped_task(
     ctx: Context,
     email: EmailAddress | None,
@@ -132,7 +147,7 @@ async def send_order_shipped_task(
     return await _tell(ctx, email, phone, NotificationType.ORDER_SHIPPED, facts)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"order_number"}, check=_somebody)
+@task(queue=Queue.NOTIFICATIONS, visible={"order_number"}, check=_somebody, effects=TO_CUSTOMER)
 async def send_payment_failed_task(
     ctx: Context,
     email: EmailAddress | None,
@@ -152,7 +167,7 @@ async def send_payment_failed_task(
     return await _tell(ctx, email, phone, NotificationType.PAYMENT_FAILED, facts)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"subscription_id", "next_delivery_date"})
+@task(queue=Queue.NOTIFICATIONS, visible={"subscription_id", "next_delivery_date"}, effects=Messages(email="email"))
 async def send_subscription_renewal_reminder_task(
     ctx: Context,
     email: EmailAddress,

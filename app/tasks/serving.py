@@ -22,6 +22,7 @@ from app.jobs.shell import run_instead
 from app.jobs.worker import Worker, WorkerOptions
 from app.logs import configure_logging
 from app.outbox.relay import OutboxRelay
+from app.outbox.reruns import end_failed
 from app.schedules.firing import ScheduleFiring
 from app.settings import Settings
 from app.tasks.registry import TASKS
@@ -64,7 +65,7 @@ def _companions(
     candidate = uuid4().hex
     everywhere: list[Companion] = [
         OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
-        Projector(database, stream, TASKS, Lease(database, Projector.name, candidate)),
+        Projector(database, stream, TASKS, Lease(database, Projector.name, candidate), end_failed),
         EventBound(stream, settings.events_max_mb << 20),
     ]
     if options.burst:

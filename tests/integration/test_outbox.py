@@ -181,7 +181,8 @@ async def test_rows_that_cannot_run_become_dead_letters_and_the_others_go_on(
     assert [letter.state for letter in letters] == [JobState.FAILED] * 4
     reasons = [letter.error.type for letter in letters if letter.error is not None]
     assert reasons == ["UnknownTask", "WrongArguments", "UnreadablePayload", "UnknownTask"]
-    assert await relay.end_some() == 5
+    # The ends of the others wait until they are on record with what they were to do.
+    assert await relay.end_some() == 1
 
 
 async def test_what_is_due_much_later_waits_in_postgres(database: Database, pool: JobPool, relay: OutboxRelay) -> None:

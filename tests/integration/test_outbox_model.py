@@ -21,10 +21,11 @@ from app.db.engine import Database
 from app.dev.valkey import EmbeddedValkey
 from app.jobs.context import Context
 from app.jobs.pool import JobPool
-from app.jobs.queues import CLAIMS, Queue
+from app.jobs.queues import CLAIMS, FAILED_JOBS, Queue
 from app.jobs.store import ClaimedJob, Finish, JobStore
 from app.jobs.task import TaskRegistry
 from app.outbox.relay import OutboxRelay
+from app.outbox.reruns import end_failed
 
 T = TypeVar("T")
 
@@ -204,6 +205,16 @@ class OutboxMachine(RuleBasedStateMachine):
     def record_ends_until_a_crash(self, which: int, at: int) -> None:
         self.do(CutOff(self.loop.relays[which].end_some(), at))
 
+    @rule()
+    def put_failures_on_record(self) -> None:
+        """As the projector does, in one transaction with their rows in history."""
+        self.do(self._end_failed())
+
+    async def _end_failed(self) -> None:
+        failed = [job_id.decode() for job_id in await self.loop.pool.zrange(FAILED_JOBS, 0, -1)]
+        async with self.loop.database.session() as session:
+            await end_failed(session, failed)
+
     # Workers
 
     @rule(limit=st.integers(1, 3))
@@ -250,7 +261,9 @@ class OutboxMachine(RuleBasedStateMachine):
     @rule()
     def an_hour_passes(self) -> None:
         async def expire() -> None:
-            if names := await self.loop.pool.keys("arq:result:*"):
+            failed = await self.loop.pool.zrange(FAILED_JOBS, 0, -1)
+            names = {*await self.loop.pool.keys("arq:result:*")} - {b"arq:result:" + job_id for job_id in failed}
+            if names:
                 await self.loop.pool.delete(*names)
 
         self.do(expire())
@@ -284,6 +297,7 @@ class OutboxMachine(RuleBasedStateMachine):
                 for job in jobs:
                     self._end(job)
         self.do(relay.end_some())
+        self.do(self._end_failed())
         assert self.ends.keys() == self.committed
         assert self.do(self._sql("SELECT id FROM tasks.outbox WHERE ended_at IS NULL")) == []
         super().teardown()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
-    ("app.schedules",),
+    ("app.schedules", "app.letters"),
     ("app.notify", "app.outbox", "app.history"),
     ("app.logs",),
     ("app.supervisor",),
@@ -34,6 +34,9 @@ STRANGERS = {
     ("app.history", "app.notify"),
     ("app.outbox", "app.history"),
     ("app.history", "app.outbox"),
+    ("app.letters", "app.notify"),
+    ("app.letters", "app.schedules"),
+    ("app.schedules", "app.letters"),
 }
 
 

@@ -70,14 +70,14 @@ for n, id in ipairs(ids) do
         redis.call('SET', 'arq:result:' .. id, text)
       end
       ended[#ended + 1] = id
-      if string.sub(id, 1, 7) == 'outbox:' then
-        -- Until it is on record in the outbox that this one is over.
-        redis.call('SADD', KEYS[8], id)
-      end
       dropped[#dropped + 1] = 'arq:retry:' .. id
       dropped[#dropped + 1] = 'indostar:memory:' .. id
       if op == 'done' then
         dropped[#dropped + 1] = 'arq:job:' .. id
+        if string.sub(id, 1, 7) == 'outbox:' then
+          -- Until it is on record in the outbox that this one is over. Of one that failed the result stays instead.
+          redis.call('SADD', KEYS[8], id)
+        end
       else
         redis.call('ZADD', KEYS[4], now, id)
       end

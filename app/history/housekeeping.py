@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -12,19 +12,19 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database, DatabaseUnavailable
 from app.db.leases import Lease
+from app.db.retention import MOST_ROWS_A_STATEMENT, OldRows, delete_old
 from app.jobs.events import EventStream
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Many rows at once would hold up the projector and bloat the log.
-MOST_JOBS_A_STATEMENT = 1_000
 EVERY = timedelta(minutes=10)
 # As long as other results: who enqueued a job may still wait for how it ended.
 READABLE_IN_REDIS = timedelta(hours=1)
 
 # A failed job whose payload is on record is a dead letter: it stays until somebody runs it again or discards it. Of one
 # that is not over nothing can have been heard for so long either: it was lost in a gap.
-_DELETE = text("""
+OLD_JOBS = OldRows(
+    text("""
     WITH page AS (
         SELECT job.id, job.enqueued_at,
                greatest(job.enqueued_at, job.run_at, job.started_at, job.finished_at) < :before
@@ -39,8 +39,11 @@ _DELETE = text("""
     jobs AS (DELETE FROM tasks.jobs USING page WHERE jobs.id = page.id AND page.is_over RETURNING jobs.id),
     attempts AS (DELETE FROM tasks.attempts USING jobs WHERE attempts.job_id = jobs.id),
     payloads AS (DELETE FROM tasks.payloads USING jobs WHERE payloads.job_id = jobs.id)
-    SELECT (SELECT count(*) FROM jobs) AS deleted, enqueued_at, id FROM page ORDER BY enqueued_at DESC, id DESC LIMIT 1
-""")
+    SELECT (SELECT count(*) FROM jobs) AS deleted, enqueued_at AS after_time, id AS after_id
+    FROM page ORDER BY enqueued_at DESC, id DESC LIMIT 1
+"""),
+    {"after_time": datetime(1, 1, 2, tzinfo=UTC), "after_id": ""},
+)
 _ON_RECORD = text("""
     SELECT job.id FROM tasks.jobs AS job
     WHERE job.id = ANY(CAST(:ids AS text[])) AND job.status = 'failed' AND (
@@ -50,26 +53,12 @@ _ON_RECORD = text("""
 """)
 
 
-async def delete_old(database: Database, before: datetime) -> int:
-    """Deletes jobs of which nothing was heard since then; returns how many. Raises DatabaseUnavailable."""
-    deleted = 0
-    after_time, after_id = datetime(1, 1, 2, tzinfo=UTC), ""
-    while True:
-        page = {"before": before, "after_time": after_time, "after_id": after_id, "most": MOST_JOBS_A_STATEMENT}
-        async with database.autocommit() as connection:
-            last = (await connection.execute(_DELETE, page)).first()
-        if last is None:
-            return deleted
-        deleted += last.deleted
-        after_time, after_id = last.enqueued_at, last.id
-
-
 async def relieve_redis(database: Database, stream: EventStream, failed_before_ms: int) -> int:
     """Drops from Redis what it keeps of failed jobs that are on record with their payloads, or were run again or
     discarded; returns how many."""
     dropped = skipped = 0
     while True:
-        failed = await stream.failed_jobs(failed_before_ms, skip=skipped, most=MOST_JOBS_A_STATEMENT)
+        failed = await stream.failed_jobs(failed_before_ms, skip=skipped, most=MOST_ROWS_A_STATEMENT)
         if not failed:
             return dropped
         async with database.autocommit() as connection:
@@ -80,8 +69,8 @@ async def relieve_redis(database: Database, stream: EventStream, failed_before_m
 
 
 class HistoryHousekeeping:
-    """Deletes what is older than `keep`, and relieves Redis: in one worker every ten minutes, which is the length that
-    `lease` is to have."""
+    """Deletes what is older than `keep`, of history and then of `others`, and relieves Redis: in one worker every ten
+    minutes, which is the length that `lease` is to have."""
 
     name = "history housekeeping"
 
@@ -91,12 +80,14 @@ class HistoryHousekeeping:
         stream: EventStream,
         lease: Lease,
         keep: timedelta,
+        others: Sequence[OldRows] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
         self._stream = stream
         self._lease = lease
         self._keep = keep
+        self._rows = (OLD_JOBS, *others)
         self._clock = clock
 
     async def run(self) -> None:
@@ -112,7 +103,9 @@ class HistoryHousekeeping:
 
     async def _keep_house(self) -> None:
         now = datetime.fromtimestamp(self._clock(), UTC)
-        deleted = await delete_old(self._database, now - self._keep)
+        deleted = 0
+        for rows in self._rows:
+            deleted += await delete_old(self._database, rows, now - self._keep)
         failed_before = now - READABLE_IN_REDIS
         dropped = await relieve_redis(self._database, self._stream, int(failed_before.timestamp() * 1000))
         if deleted or dropped:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import DateTime, delete, func, select, true, update
+from sqlalchemy import DateTime, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -73,12 +73,6 @@ async def note_job(session: AsyncSession, name: str, slot: datetime, job_id: str
     """Writes which job a slot started."""
     run = update(ScheduleRun).where(ScheduleRun.schedule == name, ScheduleRun.slot == slot)
     await session.execute(run.values(job_id=job_id).execution_options(synchronize_session=False))
-
-
-async def forget(session: AsyncSession, name: str, before: datetime) -> None:
-    """Deletes what became of slots before that time."""
-    old = delete(ScheduleRun).where(ScheduleRun.schedule == name, ScheduleRun.slot < before)
-    await session.execute(old.execution_options(synchronize_session=False))
 
 
 async def last_runs(session: AsyncSession, names: Collection[str]) -> Mapping[str, LastRun]:

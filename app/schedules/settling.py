@@ -20,7 +20,7 @@ from app.schedules import ledger
 MOST_SLOTS = 1000
 # A slot that is no later than this was not missed, even where nothing is to be caught up.
 PROMPT = timedelta(minutes=1)
-# How long the ledger remembers; what was missed before that is not written down any more.
+# What was missed before that is not written down any more.
 KEPT = timedelta(days=400)
 
 
@@ -72,7 +72,6 @@ async def settle(session: AsyncSession, scheduled: ScheduledTask, state: Schedul
         fired = due.pop()
         job_id = await start_job(session, scheduled, fired, "fired", scheduled.day(fired), now)
     await ledger.record(session, scheduled.name, due, why)
-    await ledger.forget(session, scheduled.name, now - KEPT)
     return Settled(due, why, fired if job_id else None, job_id, has_more)
 
 

@@ -20,14 +20,19 @@ from app.jobs.queues import Queue
 from app.jobs.registry import health_key
 from app.jobs.shell import run_instead
 from app.jobs.worker import Worker, WorkerOptions
+from app.letters.retention import OLD_ENDS
 from app.logs import configure_logging
 from app.outbox.relay import OutboxRelay
 from app.outbox.reruns import end_failed
+from app.outbox.retention import OLD_ROWS
 from app.schedules.firing import ScheduleFiring
+from app.schedules.retention import OLD_RUNS
 from app.settings import Settings
 from app.tasks.registry import TASKS
 from app.tasks.resources import open_resources, provider_limits
 
+# What is kept as long as history, in the order in which it can go.
+OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS)
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
 
@@ -74,7 +79,7 @@ def _companions(
     return [
         *everywhere,
         ScheduleFiring(database, TASKS, ZoneInfo(settings.schedule_timezone)),
-        HistoryHousekeeping(database, stream, turn, timedelta(days=settings.history_days)),
+        HistoryHousekeeping(database, stream, turn, timedelta(days=settings.history_days), OLD_WITH_HISTORY),
     ]
 
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.db.leases import Lease
+from app.db.retention import delete_old
 from app.errors import Refused
-from app.history.housekeeping import HistoryHousekeeping, delete_old, relieve_redis
+from app.history.housekeeping import OLD_JOBS, HistoryHousekeeping, relieve_redis
 from app.jobs.context import Context
 from app.jobs.lookup import JobState, find_job
 from app.jobs.queues import FAILED_JOBS, Queue
@@ -53,9 +54,9 @@ async def test_what_is_old_goes_and_dead_letters_stay(history: History) -> None:
     await history.pool.enqueue_job("succeed", _job_id="later", _defer_by=timedelta(days=30))
     await history.projector().catch_up()
 
-    assert await delete_old(history.database, datetime.now(UTC) - timedelta(days=1)) == 0
+    assert await delete_old(history.database, OLD_JOBS, datetime.now(UTC) - timedelta(days=1)) == 0
     # The failed job with a secret can't be run again from here, so that nothing is lost with its row.
-    assert await delete_old(history.database, TOMORROW) == 2
+    assert await delete_old(history.database, OLD_JOBS, TOMORROW) == 2
 
     assert await history.rows("SELECT id FROM tasks.jobs ORDER BY 1") == [("fail",), ("later",)]
     assert await history.rows("SELECT DISTINCT job_id FROM tasks.attempts") == [("fail",)]
@@ -69,7 +70,7 @@ async def test_many_old_jobs_go_page_by_page(history: History) -> None:
         FROM generate_series(1, 2500) AS n
     """)
 
-    assert await delete_old(history.database, datetime.now(UTC) - timedelta(days=90)) == 2500
+    assert await delete_old(history.database, OLD_JOBS, datetime.now(UTC) - timedelta(days=90)) == 2500
     assert await history.rows("SELECT count(*) FROM tasks.jobs") == [(3,)]
 
 

@@ -1,0 +1,38 @@
+"""Deleting what need not be kept any longer, page by page: many rows at once would hold up others and bloat the log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import TextClause
+
+from app.db.engine import Database
+
+MOST_ROWS_A_STATEMENT = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class OldRows:
+    """A statement that looks at the next `:most` rows in the order of an index.
+
+    It deletes those that are over and older than `:before`. Its one row says how many were `deleted`, and under the
+    names in `start` where to go on; it has none where nothing is left to look at.
+    """
+
+    delete_page: TextClause
+    start: Mapping[str, Any]
+
+
+async def delete_old(database: Database, rows: OldRows, before: datetime) -> int:
+    """Deletes what is older; returns how many. Raises DatabaseUnavailable."""
+    deleted = 0
+    at = rows.start
+    while True:
+        parameters = {**at, "before": before, "most": MOST_ROWS_A_STATEMENT}
+        async with database.autocommit() as connection:
+            last = (await connection.execute(rows.delete_page, parameters)).mappings().first()
+        if last is None:
+            return deleted
+        deleted += last["deleted"]
+        at = {name: last[name] for name in rows.start}

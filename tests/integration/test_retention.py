@@ -1,0 +1,115 @@
+"""What is kept as long as history goes with it, and what somebody may still need stays."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.db.engine import Database
+from app.db.retention import MOST_ROWS_A_STATEMENT, delete_old
+from app.letters.retention import OLD_ENDS
+from app.outbox.retention import OLD_ROWS
+from app.schedules.retention import OLD_RUNS
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+BEFORE = NOW - timedelta(days=90)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = Database(database_url, application_name="indostar test", pool_size=2)
+    yield database
+    await database.close()
+
+
+async def sql(database: Database, statement: str, **values: Any) -> list[Any]:
+    async with database.session() as session:
+        result = await session.execute(text(statement), values)
+        return list(result.scalars()) if result.returns_rows else []  # type: ignore[attr-defined]  # of a CursorResult
+
+
+async def add_row(database: Database, key: str, *, created: datetime, ended: datetime | None) -> None:
+    statement = "INSERT INTO tasks.outbox (task, key, created_at, ended_at) VALUES ('t', :key, :created, :ended)"
+    await sql(database, statement, key=key, created=created, ended=ended)
+
+
+async def test_rows_of_the_outbox_go_when_history_has_forgotten_their_jobs(database: Database) -> None:
+    day = timedelta(days=1)
+    await add_row(database, "long ended", created=BEFORE - 2 * day, ended=BEFORE - day)
+    await add_row(database, "in history", created=BEFORE - 2 * day, ended=BEFORE - day)
+    await add_row(database, "just ended", created=BEFORE - 2 * day, ended=BEFORE + day)
+    await add_row(database, "waits for its day", created=BEFORE - 300 * day, ended=None)
+    await add_row(database, "new", created=NOW, ended=NOW)
+    await sql(
+        database,
+        """
+        INSERT INTO tasks.jobs (id, task, queue, status, kwargs, terms, enqueued_at, tries, root_id, last_event)
+        SELECT 'outbox:' || id, task, 'default', 'failed', '{}', '{}', created_at, 4, 'outbox:' || id, '0-0'
+        FROM tasks.outbox WHERE key = 'in history'
+        """,
+    )
+
+    assert await delete_old(database, OLD_ROWS, BEFORE) == 1
+    assert await delete_old(database, OLD_ROWS, BEFORE) == 0
+
+    kept = ["in history", "just ended", "waits for its day", "new"]
+    assert await sql(database, "SELECT key FROM tasks.outbox ORDER BY id") == kept
+
+
+async def test_many_rows_go_page_by_page(database: Database) -> None:
+    count = 2 * MOST_ROWS_A_STATEMENT + 1
+    await sql(
+        database,
+        "INSERT INTO tasks.outbox (task, created_at, ended_at) SELECT 't', :at, :at FROM generate_series(1, :count)",
+        at=BEFORE - timedelta(days=1),
+        count=count,
+    )
+
+    assert await delete_old(database, OLD_ROWS, BEFORE) == count
+
+
+async def test_old_slots_go_but_for_the_last_run_of_each_schedule(database: Database) -> None:
+    await sql(database, "INSERT INTO tasks.schedules (name) VALUES ('daily'), ('rare')")
+    old, older = BEFORE - timedelta(days=1), BEFORE - timedelta(days=2)
+    for name, slot, outcome in [
+        ("daily", older, "fired"),
+        ("daily", old, "missed"),
+        ("daily", NOW, "fired"),
+        ("rare", older, "fired"),
+        ("rare", old, "fired"),
+    ]:
+        statement = (
+            "INSERT INTO tasks.schedule_runs (schedule, slot, outcome, fired_at) VALUES (:name, :slot, :outcome, :at)"
+        )
+        at = slot if outcome == "fired" else None
+        await sql(database, statement, name=name, slot=slot, outcome=outcome, at=at)
+
+    assert await delete_old(database, OLD_RUNS, BEFORE) == 3
+
+    assert await sql(database, "SELECT slot FROM tasks.schedule_runs ORDER BY schedule") == [NOW, old]
+
+
+async def test_who_discarded_a_letter_is_known_as_long_as_the_letter(database: Database) -> None:
+    at = BEFORE - timedelta(days=1)
+    await sql(
+        database,
+        """
+        INSERT INTO tasks.closed_letters (job_id, enqueued_at, action, closed_by, closed_at)
+        VALUES ('gone', :at, 'discarded', 'asha', :at), ('kept', :at, 'discarded', 'asha', :at)
+        """,
+        at=at,
+    )
+    await sql(
+        database,
+        """
+        INSERT INTO tasks.jobs (id, task, queue, status, kwargs, terms, enqueued_at, tries, root_id, last_event)
+        VALUES ('kept', 't', 'default', 'failed', '{}', '{}', :at, 1, 'kept', '0-0')
+        """,
+        at=at,
+    )
+
+    assert await delete_old(database, OLD_ENDS, BEFORE) == 1
+
+    assert await sql(database, "SELECT job_id FROM tasks.closed_letters") == ["kept"]

@@ -56,6 +56,12 @@ OURS = System(
 OURS_ON_RECORD = replace(
     OURS, name="ours, with history", worker=lambda _shape: ("arq", "bench.ours.on_record.WorkerSettings")
 )
+OURS_WITH_OUTBOX = replace(
+    OURS,
+    name="ours, from the outbox",
+    worker=lambda _shape: ("arq", "bench.ours.outbox.WorkerSettings"),
+    sender="bench.ours.outbox:sender",
+)
 OUR_MAILS = System(
     name="ours, the shop's mail task",
     python=Path(sys.executable),

@@ -14,8 +14,10 @@ from app.notify.ledger import MessageLedger
 from app.notify.messenger import Messenger
 from app.providers.console import Console
 from app.providers.http import http_client
-from app.providers.mail import EmailProvider, SendGrid
-from app.providers.sms import SmsProvider, Twilio
+from app.providers.mail import EmailProvider
+from app.providers.sendgrid import SendGrid
+from app.providers.sms import SmsProvider
+from app.providers.twilio import Twilio
 from app.settings import Settings
 
 LAST_RECORDS_SECONDS = 20

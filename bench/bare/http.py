@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from pydantic import SecretStr
 
 from app.providers.http import http_client
-from app.providers.mail import Mail, SendGrid
+from app.providers.mail import Mail
+from app.providers.sendgrid import SendGrid
 from bench.measured import awaiting
 from bench.measured.sender import Sender
 from bench.measured.work import ASSIGNMENT, SUBJECT, TEXT

@@ -21,7 +21,7 @@ from app.jobs.worker import Worker, WorkerOptions
 from app.notify.ledger import MessageLedger
 from app.notify.messenger import Messenger
 from app.providers.http import http_client
-from app.providers.sms import Twilio
+from app.providers.twilio import Twilio
 from app.settings import Settings
 from app.tasks import TASKS
 from app.tasks.resources import email_provider

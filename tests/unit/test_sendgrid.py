@@ -18,7 +18,8 @@ from app.providers.failures import (
     ProviderRefused,
 )
 from app.providers.http import http_client
-from app.providers.mail import EmailProvider, Mail, SendGrid
+from app.providers.mail import EmailProvider, Mail
+from app.providers.sendgrid import SendGrid
 from tests.contract_data import address, captured, faults, specification
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

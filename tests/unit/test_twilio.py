@@ -20,7 +20,8 @@ from app.providers.failures import (
     ProviderUnreachable,
 )
 from app.providers.http import http_client
-from app.providers.sms import Sms, SmsProvider, Twilio
+from app.providers.sms import Sms, SmsProvider
+from app.providers.twilio import Twilio
 from tests.contract_data import address, captured, faults, form, specification
 
 ACCOUNT = "AC0123456789abcdef0123456789abcdef"

@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     MetaData,
+    SmallInteger,
     Text,
     UniqueConstraint,
     false,
@@ -17,6 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 Channel = Literal["email", "sms"]
+SmsEncoding = Literal["GSM-7", "UCS-2"]
 MessageStatus = Literal["sending", "sent", "refused", "failed", "unknown"]
 
 SCHEMA = "tasks"
@@ -40,6 +42,7 @@ class OwnTable(DeclarativeBase):
         str: Text,
         Channel: Text,
         MessageStatus: Text,
+        SmsEncoding: Text,
         datetime: DateTime(timezone=True),
     }
 
@@ -48,7 +51,7 @@ class Message(OwnTable):
     """One message of one job, however often that was tried: (root job, channel) happens once.
 
     `job_id` is the job that acted last, `attempt` its attempt. `recipient` is masked and `template` empty for free
-    text, so that the table holds no address and no text of a customer.
+    text, so that the table holds no address and no text of a customer. `encoding` and `segments` are those of an SMS.
     """
 
     __tablename__ = "messages"
@@ -57,6 +60,7 @@ class Message(OwnTable):
         UniqueConstraint("root_job_id", "channel"),
         CheckConstraint(f"channel IN {get_args(Channel)}", name="channel"),
         CheckConstraint(f"status IN {get_args(MessageStatus)}", name="status"),
+        CheckConstraint(f"encoding IN {get_args(SmsEncoding)}", name="encoding"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
@@ -66,6 +70,8 @@ class Message(OwnTable):
     attempt: Mapped[str]
     template: Mapped[str | None]
     recipient: Mapped[str]
+    encoding: Mapped[SmsEncoding | None]
+    segments: Mapped[int | None] = mapped_column(SmallInteger)
     provider: Mapped[str | None]
     provider_message_id: Mapped[str | None]
     status: Mapped[MessageStatus]

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.db.engine import Database, DatabaseUnavailable, is_passing
 from app.db.group_commit import GroupCommit
 from app.db.messages import Channel, MessageStatus
+from app.notify.segments import SmsSize
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 class NewMessage:
     """A message about to be sent by job `job_id`; `recipient` is masked, `template` None for free text.
 
-    `attempt` is a word of its own for each attempt to send it, and tells whose row it is.
+    `size` is an SMS's. `attempt` is a word of its own for each attempt to send it, and tells whose row it is.
     """
 
     root_job_id: str
@@ -31,6 +32,7 @@ class NewMessage:
     template: str | None
     recipient: str
     provider: str
+    size: SmsSize | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,15 @@ class MessageEnd:
 _PATIENCE = "(SELECT set_config('lock_timeout', '3s', true)) AS patience"
 _NEW = f"""
     unnest(CAST(:roots AS text[]), CAST(:channels AS text[]), CAST(:jobs AS text[]), CAST(:attempts AS text[]),
-           CAST(:templates AS text[]), CAST(:recipients AS text[]), CAST(:providers AS text[]))
-    AS new (root_job_id, channel, job_id, attempt, template, recipient, provider), {_PATIENCE}
+           CAST(:templates AS text[]), CAST(:recipients AS text[]), CAST(:providers AS text[]),
+           CAST(:encodings AS text[]), CAST(:segments AS smallint[]))
+    AS new (root_job_id, channel, job_id, attempt, template, recipient, provider, encoding, segments), {_PATIENCE}
 """
 # DO NOTHING also waits for a row that another transaction is inserting: two workers never both begin.
 _BEGIN = text(f"""
     INSERT INTO tasks.messages
-        (root_job_id, channel, job_id, attempt, template, recipient, provider, status, tries, updated_at)
+        (root_job_id, channel, job_id, attempt, template, recipient, provider, encoding, segments,
+         status, tries, updated_at)
     SELECT new.*, 'sending', 1, now() FROM {_NEW}
     ORDER BY root_job_id, channel
     ON CONFLICT (root_job_id, channel) DO NOTHING
@@ -86,10 +90,12 @@ _EARLIER = text("""
 _RESUME = text(f"""
     UPDATE tasks.messages AS message
     SET status = 'sending', tries = message.tries + (message.attempt <> again.attempt)::int, job_id = again.job_id,
-        attempt = again.attempt, provider = again.provider, error = NULL, updated_at = now()
+        attempt = again.attempt, provider = again.provider, encoding = again.encoding, segments = again.segments,
+        error = NULL, updated_at = now()
     FROM unnest(CAST(:roots AS text[]), CAST(:channels AS text[]), CAST(:jobs AS text[]), CAST(:attempts AS text[]),
-                CAST(:providers AS text[]), CAST(:earlier AS text[]))
-         AS again (root_job_id, channel, job_id, attempt, provider, earlier), {_PATIENCE}
+                CAST(:providers AS text[]), CAST(:encodings AS text[]), CAST(:segments AS smallint[]),
+                CAST(:earlier AS text[]))
+         AS again (root_job_id, channel, job_id, attempt, provider, encoding, segments, earlier), {_PATIENCE}
     WHERE message.root_job_id = again.root_job_id AND message.channel = again.channel
         AND message.attempt IN (again.earlier, again.attempt)
     RETURNING message.attempt
@@ -191,13 +197,7 @@ class MessageLedger:
 
     async def _write_resumptions(self, resumptions: Sequence[tuple[NewMessage, str]]) -> Sequence[bool]:
         messages = [message for message, _ in resumptions]
-        parameters = {
-            **_keys(messages),
-            "jobs": [message.job_id for message in messages],
-            "attempts": [message.attempt for message in messages],
-            "providers": [message.provider for message in messages],
-            "earlier": [earlier for _, earlier in resumptions],
-        }
+        parameters = {**_attempts(messages), "earlier": [earlier for _, earlier in resumptions]}
         async with self._database.autocommit() as connection:
             resumed = {row.attempt for row in await connection.execute(_RESUME, parameters)}
         return [message.attempt in resumed for message in messages]
@@ -239,12 +239,20 @@ def _keys(messages: Sequence[NewMessage]) -> dict[str, list[Any]]:
     }
 
 
-def _columns(messages: Sequence[NewMessage]) -> dict[str, list[Any]]:
+def _attempts(messages: Sequence[NewMessage]) -> dict[str, list[Any]]:
     return {
         **_keys(messages),
         "jobs": [message.job_id for message in messages],
         "attempts": [message.attempt for message in messages],
+        "providers": [message.provider for message in messages],
+        "encodings": [message.size and message.size.encoding for message in messages],
+        "segments": [message.size and message.size.segments for message in messages],
+    }
+
+
+def _columns(messages: Sequence[NewMessage]) -> dict[str, list[Any]]:
+    return {
+        **_attempts(messages),
         "templates": [message.template for message in messages],
         "recipients": [message.recipient for message in messages],
-        "providers": [message.provider for message in messages],
     }

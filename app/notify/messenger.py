@@ -1,7 +1,7 @@
 """Sending a message once: ledger, provider and what to do when nobody knows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -16,6 +16,7 @@ from app.jobs.context import Context
 from app.jobs.limits import Limit
 from app.notify.ledger import EarlierMessage, MessageEnd, MessageLedger, NewMessage
 from app.notify.recipients import mask_email, mask_phone
+from app.notify.segments import SmsSize, size_of
 from app.providers.gate import Gate
 from app.providers.http import TOTAL_SECONDS
 from app.providers.mail import EmailProvider, Mail
@@ -124,10 +125,21 @@ class Messenger:
         )
         return await self._send_in_turn(context, errand)
 
-    async def send_sms(self, context: Context, *, to: str, text: str, template: str | None = None) -> SentMessage:
-        """The SMS's fate. Raises Refused, NotDone (OverLimit) or OutcomeUnknown where it was not sent."""
-        message = _new_message(context, "sms", template, mask_phone(to), self._sms.name)
-        sms = Sms(to=to, text=text, key=_key(message))
+    async def send_sms(
+        self,
+        context: Context,
+        *,
+        to: str,
+        text: str,
+        template: str | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> SentMessage:
+        """The SMS's fate. Raises Refused, NotDone (OverLimit) or OutcomeUnknown where it was not sent.
+
+        `variables` are what the template's text was filled in with, for a provider that has the text already.
+        """
+        message = _new_message(context, "sms", template, mask_phone(to), self._sms.name, size_of(text))
+        sms = Sms(to=to, text=text, key=_key(message), template=template, variables=variables or {})
         errand = _Errand(
             message,
             send=lambda: self._sms_gate.call(self._sms.send, sms),
@@ -260,8 +272,15 @@ def _already_sent(sent: _Sent) -> SentMessage:
     return {"status": "already_sent", "provider": sent.provider, "message_id": sent.message_id}
 
 
-def _new_message(context: Context, channel: Channel, template: str | None, recipient: str, provider: str) -> NewMessage:
-    return NewMessage(context.root_id, channel, context.job_id, uuid4().hex, template, recipient, provider)
+def _new_message(
+    context: Context,
+    channel: Channel,
+    template: str | None,
+    recipient: str,
+    provider: str,
+    size: SmsSize | None = None,
+) -> NewMessage:
+    return NewMessage(context.root_id, channel, context.job_id, uuid4().hex, template, recipient, provider, size)
 
 
 def _key(message: NewMessage) -> str:

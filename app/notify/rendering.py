@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,7 +29,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {"rupees": rupees, "rupees_sms": rupees_sms, "long_date": long_date}
+_templates.filters |= {"rupees": rupees, "long_date": long_date}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,14 @@ class RenderedMail:
     subject: str
     text: str
     html: str
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedSms:
+    """`variables` are the words that stand in `text` where its template has their names."""
+
+    text: str
+    variables: Mapping[str, str]
 
 
 class UnknownNotification(Refused):
@@ -83,7 +93,7 @@ def render_mail(notification_type: str, context: Mapping[str, object], frontend_
     return RenderedMail(subject, _render(f"{kind}/body.txt", facts), _render(f"{kind}/body.html", facts))
 
 
-def render_sms(notification_type: str, context: Mapping[str, object], frontend_url: str) -> str:
+def render_sms(notification_type: str, context: Mapping[str, object], frontend_url: str) -> RenderedSms:
     """The text message of this type, in GSM-7 where the context's values allow it.
 
     Raises UnknownNotification, NoSmsForType, or ContextIncomplete as `render_mail` does.
@@ -92,7 +102,20 @@ def render_sms(notification_type: str, context: Mapping[str, object], frontend_u
     if kind not in SMS_CONTEXTS:
         raise NoSmsForType(kind)
     facts = _facts(kind, SMS_CONTEXTS[kind], context, frontend_url)
-    return one_line(_render(f"{kind}/sms.txt", facts).translate(_GSM7_FOR_TYPOGRAPHY))
+    # Words before they are put in: the template is then nothing but the text that is registered with the operators.
+    variables = {name: _sms_words(value) for name, value in facts.items()}
+    return RenderedSms(one_line(_render(f"{kind}/sms.txt", variables)), variables)
+
+
+def _sms_words(value: object) -> str:
+    match value:
+        case Decimal():
+            words = rupees_sms(value)
+        case date():
+            words = long_date(value)
+        case _:
+            words = str(value)
+    return one_line(words.translate(_GSM7_FOR_TYPOGRAPHY))
 
 
 def _known(notification_type: str) -> NotificationType:
@@ -121,5 +144,5 @@ def _fault(details: ErrorDetails) -> tuple[str, str]:
     return str(details["loc"][0]), sentence
 
 
-def _render(template: str, facts: dict[str, object]) -> str:
+def _render(template: str, facts: Mapping[str, object]) -> str:
     return _templates.get_template(template).render(facts)

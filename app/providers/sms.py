@@ -1,5 +1,6 @@
 """SMS: what is sent, and who can send it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -7,11 +8,17 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Sms:
-    """One text to one number in E.164. `key` names it for us, so it holds nothing personal."""
+    """One text to one number in E.164. `key` names it for us, so it holds nothing personal.
+
+    `template` is the type of notification, None for free text, and `variables` are what that type's text was filled
+    in with: some providers are given these instead of the text.
+    """
 
     to: str = field(repr=False)
     text: str = field(repr=False)
     key: str
+    template: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class SmsProvider(Protocol):

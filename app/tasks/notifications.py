@@ -198,9 +198,10 @@ def _mail(ctx: Context, to: str, kind: str, facts: Mapping[str, Any]) -> Prepare
 
 
 def _sms(ctx: Context, to: str, kind: str, facts: Mapping[str, Any]) -> Prepared:
-    text = render_sms(kind, facts, ctx[Settings].frontend_url)
+    sms = render_sms(kind, facts, ctx[Settings].frontend_url)
     template = NotificationType(kind).value
-    return partial(ctx[Messenger].send_sms, ctx, to=_allowed(ctx, to), text=text, template=template)
+    send = ctx[Messenger].send_sms
+    return partial(send, ctx, to=_allowed(ctx, to), text=sms.text, template=template, variables=sms.variables)
 
 
 def _allowed(ctx: Context, phone: str) -> str:

@@ -10,9 +10,8 @@ import httpx
 import pytest
 
 from app.dev.fakes import Fakes
-from app.dev.fakes.gsm7 import segments
 from app.dev.fakes.inbox import Message, Provider
-from tests.contract_data import CONTRACTS, captured, faults, form, specification
+from tests.contract_data import captured, faults, form, specification
 from tests.unit.openapi_nulls import with_nulls
 
 ACCOUNT = "/2010-04-01/Accounts/AC0123456789abcdef0123456789abcdef"
@@ -235,36 +234,6 @@ async def test_a_body_that_is_no_form_is_refused(
     answer = await client.post(MESSAGES, headers={"Content-Type": content_type}, content=content)
 
     assert_refused(answer, 400, code, fakes)
-
-
-@pytest.mark.parametrize(
-    ("text", "_encoding", "count"), json.loads((CONTRACTS / "vectors/india_formats.json").read_text())["sms_segments"]
-)
-def test_the_known_segments(text: str, _encoding: str, count: int) -> None:
-    assert segments(text) == count
-
-
-@pytest.mark.parametrize(
-    ("text", "count"),
-    [
-        ("x" * 160, 1),
-        ("x" * 161, 2),
-        ("x" * 306, 2),
-        ("x" * 307, 3),
-        ("€" * 80, 1),
-        ("€" * 81, 2),
-        # 153 is odd: the last place of a part stays empty.
-        ("€" * 153, 3),
-        ("₹" * 70, 1),
-        ("₹" * 71, 2),
-        ("₹" * 134, 2),
-        ("😀" * 35, 1),
-        ("😀" * 36, 2),
-        ("😀" * 67, 3),
-    ],
-)
-def test_long_texts_are_sent_in_segments(text: str, count: int) -> None:
-    assert segments(text) == count
 
 
 async def test_the_list_of_the_official_sdk_finds_the_message(client: httpx.AsyncClient, clock: Clock) -> None:

@@ -43,7 +43,7 @@ def mail(kind: NotificationType, **changes: object) -> RenderedMail:
 
 
 def sms(kind: NotificationType, **changes: object) -> str:
-    return render_sms(kind, CONTEXTS[kind] | changes, FRONTEND_URL)
+    return render_sms(kind, CONTEXTS[kind] | changes, FRONTEND_URL).text
 
 
 def with_text(kind: NotificationType, text: str) -> dict[str, object]:
@@ -280,7 +280,7 @@ def test_a_typical_sms_states_its_facts_in_one_segment_and_is_signed(kind: str, 
 def test_an_sms_needs_only_its_own_keys(kind: NotificationType) -> None:
     own = {key: value for key, value in CONTEXTS[kind].items() if key in SMS_CONTEXTS[kind].model_fields}
 
-    assert render_sms(kind, own, FRONTEND_URL) == sms(kind)
+    assert render_sms(kind, own, FRONTEND_URL).text == sms(kind)
 
 
 def test_typography_in_a_value_does_not_cost_a_segment() -> None:
@@ -301,6 +301,6 @@ def test_a_name_in_an_indian_script_stays_as_it_is() -> None:
 @given(text=texts)
 @example(text="₹")
 def test_an_sms_is_one_line_without_control_characters(kind: NotificationType, text: str) -> None:
-    rendered = render_sms(kind, with_text(kind, text), FRONTEND_URL)
+    rendered = render_sms(kind, with_text(kind, text), FRONTEND_URL).text
 
     assert rendered == one_line(rendered)

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.dev.fakes.gsm7 import segments
 from app.dev.fakes.inbox import Inbox, Message, Provider
 from app.dev.fakes.provider import Clock, Reply, media_type, telling_headers
 from app.dev.fakes.twilio_list import ListQuery
+from app.notify.segments import size_of
 
 ACCOUNT_SID = "AC0123456789abcdef0123456789abcdef"
 AUTH_TOKEN = "authtok"  # noqa: S105 -- opens nothing but this fake
@@ -215,7 +215,7 @@ class FakeTwilio:
             "from": message.details.get("From"),
             "messaging_service_sid": service_sid,
             "num_media": "0",
-            "num_segments": "0" if service_sid and not sent else str(segments(message.text or "")),
+            "num_segments": "0" if service_sid and not sent else str(size_of(message.text or "").segments),
             "price": None,
             "price_unit": None,
             "sid": message.id,

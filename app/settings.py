@@ -1,18 +1,12 @@
 """Every setting, read once from `.env`, `.env.local` and the environment (which wins)."""
 
-import re
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import SplitResult, parse_qs, urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    EmailStr,
     Field,
     ModelWrapValidatorHandler,
     SecretStr,
@@ -20,10 +14,25 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# What libpq's URLs may say and we heed. `sslmode` is the one that hosted databases need.
-DATABASE_PARAMETERS = {"sslmode"}
+from app.setting_values import (
+    Countries,
+    DltTemplateOrNone,
+    HostName,
+    InFlight,
+    Key,
+    ListUnsubscribe,
+    LogLevel,
+    MailAddress,
+    Origin,
+    PerSecond,
+    PostgresUrl,
+    RedisUrl,
+    Timezone,
+    WebUrl,
+    dlt_template,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -33,91 +42,20 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-def _origin(value: str) -> str:
-    """Scheme and host without a path, as the provider's `*_BASE_URL` settings want it."""
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be http(s)://host[:port]")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("must be scheme and host only, without a path")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _web_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an http(s) URL")
-    return value.rstrip("/")
-
-
-def _postgres_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
-        raise ValueError("must begin with postgres://, postgresql:// or postgresql+asyncpg://")
-    parts = _parts(f"postgresql://{rest}")
-    if not parts.path.strip("/"):
-        raise ValueError("must name a database: postgresql://user:password@host:port/database")
-    if strange := parse_qs(parts.query, keep_blank_values=True).keys() - DATABASE_PARAMETERS:
-        known = ", ".join(sorted(DATABASE_PARAMETERS))
-        raise ValueError(f"has the parameter {', '.join(sorted(strange))}, which is not known here; these are: {known}")
-    return SecretStr(f"postgresql+asyncpg://{rest}")
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    parts = _parts(value.get_secret_value())
-    if parts.scheme not in {"redis", "rediss"}:
-        raise ValueError("must begin with redis:// or rediss://")
-    if not re.fullmatch(r"/?\d*", parts.path):
-        raise ValueError("must end with the number of a database, or without: redis://host:port/0")
-    return value
-
-
-def _parts(url: str) -> SplitResult:
-    parts = urlsplit(url)
-    try:
-        _ = parts.port
-    except ValueError:
-        raise ValueError("has a port that is no number from 0 to 65535") from None
-    return parts
-
-
-def _header_text(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().isascii():
-        raise ValueError("has characters outside ASCII: was it copied whole and alone?")
-    return value
-
-
-def _timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("is no timezone of the tz database; it should be like UTC or Asia/Kolkata") from None
-    return value
-
-
-def _country_codes(value: object) -> object:
-    if isinstance(value, str):
-        return [code.strip().upper() for code in value.split(",") if code.strip()]
-    return value
-
-
-Origin = Annotated[str, AfterValidator(_origin)]
-WebUrl = Annotated[str, AfterValidator(_web_url)]
-PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-Key = Annotated[SecretStr, AfterValidator(_header_text)]
-PerSecond = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
-InFlight = Annotated[int, Field(ge=1)]
-Timezone = Annotated[str, AfterValidator(_timezone)]
-CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
-LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-
 # What a provider cannot work without.
 NEEDED_BY_PROVIDER: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("email_provider", "sendgrid"): ("sendgrid_api_key", "sendgrid_from_email"),
+    ("email_provider", "ses"): ("aws_region", "aws_access_key_id", "aws_secret_access_key", "ses_from_email"),
+    ("email_provider", "smtp"): ("smtp_host", "smtp_from_email"),
     ("email_provider", "console"): (),
     ("sms_provider", "twilio"): ("twilio_account_sid", "twilio_auth_token", "twilio_phone_number"),
+    ("sms_provider", "msg91"): (
+        "msg91_auth_key",
+        "msg91_template_order_confirmation",
+        "msg91_template_order_shipped",
+        "msg91_template_payment_failed",
+        "msg91_template_subscription_renewal",
+    ),
     ("sms_provider", "console"): (),
 }
 
@@ -191,14 +129,35 @@ class Settings(QueueSettings, DatabaseSettings):
     log_level: LogLevel = "INFO"
 
     # Each provider's `max_per_second` and `max_in_flight` hold for all workers together.
-    email_provider: Literal["sendgrid", "console"] = "sendgrid"
+    email_provider: Literal["sendgrid", "ses", "smtp", "console"] = "sendgrid"
+    # Headers of every mail: where answers go, and links (https:, mailto:) by which one unsubscribes.
+    email_reply_to: MailAddress | None = None
+    email_list_unsubscribe: ListUnsubscribe | None = None
     sendgrid_api_key: Key | None = None
-    sendgrid_from_email: EmailStr | None = None
+    sendgrid_from_email: MailAddress | None = None
     sendgrid_base_url: Origin = "https://api.sendgrid.com"
     sendgrid_max_per_second: PerSecond | None = None
     sendgrid_max_in_flight: InFlight | None = None
 
-    sms_provider: Literal["twilio", "console"] = "twilio"
+    aws_region: str | None = Field(default=None, pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")
+    aws_access_key_id: str | None = Field(default=None, pattern=r"^\w{11,128}$")
+    aws_secret_access_key: Key | None = None
+    ses_from_email: MailAddress | None = None
+    # Unset: the one of the region.
+    ses_base_url: Origin | None = None
+    ses_configuration_set: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+    smtp_host: HostName | None = None
+    # Unset: 25, 587 with starttls, 465 with tls.
+    smtp_port: int | None = Field(default=None, ge=1, le=65535)
+    smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_from_email: MailAddress | None = None
+    # In each worker process.
+    smtp_connections: int = Field(default=10, ge=1, le=1000)
+
+    sms_provider: Literal["twilio", "msg91", "console"] = "twilio"
     twilio_account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-fA-F]{32}$")
     twilio_auth_token: Key | None = None
     # A number, a messaging service, or a sender's name.
@@ -208,8 +167,22 @@ class Settings(QueueSettings, DatabaseSettings):
     twilio_base_url: Origin = "https://api.twilio.com"
     twilio_max_per_second: PerSecond | None = None
     twilio_max_in_flight: InFlight | None = None
+
+    msg91_auth_key: Key | None = None
+    msg91_sender_id: str | None = Field(default=None, pattern=r"^([A-Za-z]{6}|\d{6})$")
+    msg91_base_url: Origin = "https://control.msg91.com"
+    # Each type's DLT template: its id at MSG91, then `variable=NAME` for each that has another name there.
+    msg91_template_order_confirmation: Annotated[DltTemplateOrNone, dlt_template("order_number", "order_total")] = None
+    msg91_template_order_shipped: Annotated[
+        DltTemplateOrNone, dlt_template("order_number", "tracking_info", "expected_delivery")
+    ] = None
+    msg91_template_payment_failed: Annotated[DltTemplateOrNone, dlt_template("order_number", "retry_payment_url")] = (
+        None
+    )
+    msg91_template_subscription_renewal: Annotated[DltTemplateOrNone, dlt_template("product_name", "amount")] = None
+
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
-    sms_countries: Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)] = ("IN",)
+    sms_countries: Countries = ("IN",)
 
     # Whether a message whose outcome nobody can tell is sent again (and counted as possibly twice).
     resend_unknown_mail: bool = True
@@ -255,7 +228,14 @@ class Settings(QueueSettings, DatabaseSettings):
             for name in needed
             if value(choice) == provider and not value(name)
         ]
+        faults += [
+            (name.upper(), f"is not set, and {other.upper()} is: a login needs both")
+            for name, other in (("smtp_username", "smtp_password"), ("smtp_password", "smtp_username"))
+            if value(other) and not value(name)
+        ]
         if value("environment") == Environment.PRODUCTION:
+            if value("email_provider") == "smtp" and value("smtp_security") == "none" and value("smtp_username"):
+                faults.append(("SMTP_SECURITY", "must not be none in production: the password would be readable"))
             faults += [
                 (choice.upper(), "must not be console in production: nothing would be sent")
                 for choice in ("email_provider", "sms_provider")

@@ -1,8 +1,11 @@
 """Real servers for the tests: started when the first test wants them, one of each for the whole run."""
 
+import asyncio
 import itertools
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncpg
 import hypothesis
@@ -69,6 +72,24 @@ async def redis_url(valkey_server: EmbeddedValkey) -> str:
     async with redis.asyncio.Redis.from_url(valkey_server.url) as client:
         await client.flushall()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+async def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate for `localhost` and its key."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    process = await asyncio.create_subprocess_exec(
+        *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+        *("-addext", "keyUsage=critical,digitalSignature,keyCertSign", "-keyout", key, "-out", certificate),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await process.wait() == 0
+    return certificate, key
 
 
 @asynccontextmanager

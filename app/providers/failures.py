@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 
+# PostgreSQL stores no NUL, UTF-8 has no surrogates, and a log line stays one.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MAX_WORDS = 300  # a provider's sentence; what is longer is an error page
 
 
@@ -65,6 +67,11 @@ class ProviderOutcomeUnknown(ProviderFailure, OutcomeUnknown):
 
 
 def masked(words: str, recipient: str) -> str:
-    """`words` without the recipient: an address, or a number in E.164 in whole or starred out in part."""
+    """`words`, printable, without the recipient: an address, or a number in E.164, also if starred out in part."""
     pattern = rf"\+?{re.escape(recipient[1:6])}[\dX*]*" if recipient.startswith("+") else re.escape(recipient)
-    return re.sub(pattern, "<recipient>", words, flags=re.IGNORECASE)[:MAX_WORDS]
+    return printable(re.sub(pattern, "<recipient>", words, flags=re.IGNORECASE))
+
+
+def printable(words: str) -> str:
+    """`words` on one line, as logs and tables can hold them, and no more of them than a person would read."""
+    return _UNPRINTABLE.sub(" ", words)[:MAX_WORDS]

@@ -5,11 +5,12 @@ import re
 import ssl
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Annotated, Final
 
 import aiohttp
 import httpx
 import yarl
+from pydantic import Field
 
 from app.providers.failures import Misconfigured, ProviderOutcomeUnknown, ProviderUnreachable
 
@@ -20,6 +21,9 @@ TOTAL_SECONDS: Final = 20.0  # a request under way at SIGTERM ends within the wo
 IDLE_SECONDS: Final = 4.0
 MAX_ANSWER_BYTES: Final = 1024 * 1024
 MAX_RETRY_AFTER: Final = timedelta(hours=1)
+
+MessageId = Annotated[str, Field(pattern=r"^[!-~]{1,250}$")]
+"""What a provider may call a message: words that logs and tables can hold."""
 
 # First match counts. Up to LocalProtocolError nothing was sent; from there on it may have been.
 _MEANING: Final[tuple[tuple[type[Exception], type[httpx.TransportError]], ...]] = (

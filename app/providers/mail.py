@@ -15,6 +15,19 @@ class Mail:
     key: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Whom mails come from and where answers to them go.
+
+    `list_unsubscribe` is the value of that header, as in `<https://shop.example/unsubscribe>`. Source: RFC 2369 3.2.
+    """
+
+    email: str
+    name: str = "IndoStar Naturals"
+    reply_to: str | None = None
+    list_unsubscribe: str | None = None
+
+
 class EmailProvider(Protocol):
     name: str
 

@@ -16,7 +16,7 @@ from app.providers.failures import (
     masked,
 )
 from app.providers.http import exchange, retry_after
-from app.providers.mail import Mail
+from app.providers.mail import Mail, Sender
 
 # What a status other than 202 means, and where it is not listed, its hundred.
 # A 200 answers sandbox requests, which we don't make: "valid, but not queued to be delivered". Who answers so, or
@@ -46,14 +46,13 @@ class SendGrid:
         *,
         base_url: str,
         api_key: SecretStr,
-        from_email: str,
-        from_name: str = "IndoStar Naturals",
+        sender: Sender,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client = client
         self._url = httpx.URL(f"{base_url}/v3/mail/send")
         self._headers = httpx.Headers({"Authorization": f"Bearer {api_key.get_secret_value()}"})
-        self._sender = {"email": from_email, "name": from_name}
+        self._sender = sender
         self._now = now
 
     async def send(self, mail: Mail) -> str:
@@ -68,12 +67,17 @@ class SendGrid:
         content = [{"type": "text/plain", "value": mail.text}]
         if mail.html is not None:
             content.append({"type": "text/html", "value": mail.html})
-        return {
+        body: dict[str, Any] = {
             "personalizations": [{"to": [{"email": mail.to}], "custom_args": {"message_key": mail.key}}],
-            "from": self._sender,
+            "from": {"email": self._sender.email, "name": self._sender.name},
             "subject": mail.subject,
             "content": content,
         }
+        if self._sender.reply_to:
+            body["reply_to"] = {"email": self._sender.reply_to}
+        if self._sender.list_unsubscribe:
+            body["headers"] = {"List-Unsubscribe": self._sender.list_unsubscribe}
+        return body
 
     def _failure(self, answer: httpx.Response, mail: Mail) -> ProviderFailure:
         status = answer.status_code

@@ -16,7 +16,7 @@ from app.providers.failures import (
     ProviderRefused,
     masked,
 )
-from app.providers.http import exchange, retry_after, rfc5322_date
+from app.providers.http import MessageId, exchange, retry_after, rfc5322_date
 from app.providers.sms import Sms
 
 # What Twilio's error code means, where it has none or an unlisted one the status, and else the status' hundred.
@@ -58,11 +58,11 @@ class _Problem(BaseModel):
 
 
 class _Accepted(BaseModel):
-    sid: str
+    sid: MessageId
 
 
 class _Listed(BaseModel):
-    sid: str
+    sid: MessageId
     to: str
     body: str | None
     status: str

@@ -1,7 +1,7 @@
 """What the tasks work with, made from the settings and closed again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 
 import httpx
@@ -12,12 +12,17 @@ from app.jobs.context import Resources
 from app.jobs.limits import Limit
 from app.notify.ledger import MessageLedger
 from app.notify.messenger import Messenger
+from app.notify.types import NotificationType
 from app.providers.console import Console
 from app.providers.http import http_client
-from app.providers.mail import EmailProvider
+from app.providers.mail import EmailProvider, Sender
+from app.providers.msg91 import Msg91
 from app.providers.sendgrid import SendGrid
 from app.providers.sms import SmsProvider
+from app.providers.smtp import Smtp
+from app.providers.smtp_connections import DEFAULT_PORTS, SmtpConnections, SmtpServer
 from app.providers.twilio import Twilio
+from app.setting_values import DltTemplate
 from app.settings import Settings
 
 LAST_RECORDS_SECONDS = 20
@@ -30,9 +35,10 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     connections = 2 * settings.notifications_concurrency + settings.subscriptions_concurrency
     database = Database(settings.database_url.get_secret_value(), application_name="indostar worker")
     async with http_client(max_connections=connections) as client:
+        email = email_provider(settings, client)
         messenger = Messenger(
             MessageLedger(database),
-            email_provider(settings, client),
+            email,
             sms_provider(settings, client),
             limits=provider_limits(settings),
             resend_unknown_mail=settings.resend_unknown_mail,
@@ -46,6 +52,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
                     await messenger.drained()
             await database.close()
+            if isinstance(email, Smtp):
+                await email.aclose()
 
 
 def provider_limits(settings: Settings) -> list[Limit]:
@@ -63,7 +71,33 @@ def email_provider(settings: Settings, client: httpx.AsyncClient) -> EmailProvid
                 client,
                 base_url=settings.sendgrid_base_url,
                 api_key=settings.sendgrid_api_key or SecretStr(""),
-                from_email=settings.sendgrid_from_email or "",
+                sender=_sender(settings, settings.sendgrid_from_email),
+            )
+        case "ses":
+            from app.providers.ses import Ses  # noqa: PLC0415 -- what signs its requests is nobody else's to load
+
+            region = settings.aws_region or ""
+            return Ses(
+                client,
+                base_url=settings.ses_base_url or f"https://email.{region}.amazonaws.com",
+                region=region,
+                access_key_id=settings.aws_access_key_id or "",
+                secret_access_key=settings.aws_secret_access_key or SecretStr(""),
+                sender=_sender(settings, settings.ses_from_email),
+                configuration_set=settings.ses_configuration_set,
+            )
+        case "smtp":
+            security = settings.smtp_security
+            server = SmtpServer(
+                host=settings.smtp_host or "",
+                port=settings.smtp_port or DEFAULT_PORTS[security],
+                security=security,
+                username=settings.smtp_username,
+                password=settings.smtp_password,
+            )
+            return Smtp(
+                SmtpConnections(Smtp.name, server, size=settings.smtp_connections),
+                sender=_sender(settings, settings.smtp_from_email),
             )
         case "console":
             return Console()
@@ -79,5 +113,27 @@ def sms_provider(settings: Settings, client: httpx.AsyncClient) -> SmsProvider:
                 auth_token=settings.twilio_auth_token or SecretStr(""),
                 phone_number=settings.twilio_phone_number or "",
             )
+        case "msg91":
+            return Msg91(
+                client,
+                base_url=settings.msg91_base_url,
+                auth_key=settings.msg91_auth_key or SecretStr(""),
+                templates=_dlt_templates(settings),
+                sender_id=settings.msg91_sender_id,
+            )
         case "console":
             return Console()
+
+
+def _sender(settings: Settings, email: str | None) -> Sender:
+    return Sender(email=email or "", reply_to=settings.email_reply_to, list_unsubscribe=settings.email_list_unsubscribe)
+
+
+def _dlt_templates(settings: Settings) -> Mapping[str, DltTemplate]:
+    templates = {
+        NotificationType.ORDER_CONFIRMATION: settings.msg91_template_order_confirmation,
+        NotificationType.ORDER_SHIPPED: settings.msg91_template_order_shipped,
+        NotificationType.PAYMENT_FAILED: settings.msg91_template_payment_failed,
+        NotificationType.SUBSCRIPTION_RENEWAL: settings.msg91_template_subscription_renewal,
+    }
+    return {kind: template for kind, template in templates.items() if template is not None}

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 
 from app.providers.http import http_client
 from app.providers.mail import Mail
+from app.providers.mail import Sender as MailSender
 from app.providers.sendgrid import SendGrid
 from bench.measured import awaiting
 from bench.measured.sender import Sender
@@ -40,6 +41,6 @@ async def our_client_sender() -> AsyncIterator[Sender]:
                 client,
                 base_url=ASSIGNMENT.provider_url,
                 api_key=SecretStr("SG.bench"),
-                from_email="orders@example.com",
+                sender=MailSender(email="orders@example.com"),
             )
         )

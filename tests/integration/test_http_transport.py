@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import shutil
 import socket
 import ssl
 import struct
@@ -326,24 +325,6 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.Monke
 
     assert proxy.requests == []
     assert len(server.requests) == 1
-
-
-@pytest.fixture(scope="module")
-async def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for `localhost` and its key."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    process = await asyncio.create_subprocess_exec(
-        *(openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-        *("-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
-        *("-addext", "keyUsage=critical,digitalSignature,keyCertSign", "-keyout", key, "-out", certificate),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-    return certificate, key
 
 
 @pytest.mark.parametrize(

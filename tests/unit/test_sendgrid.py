@@ -18,7 +18,7 @@ from app.providers.failures import (
     ProviderRefused,
 )
 from app.providers.http import http_client
-from app.providers.mail import EmailProvider, Mail
+from app.providers.mail import EmailProvider, Mail, Sender
 from app.providers.sendgrid import SendGrid
 from tests.contract_data import address, captured, faults, specification
 
@@ -30,22 +30,30 @@ MAIL = Mail(
     html="<p>hi</p>",
     key="ntf_01",
 )
+SENDER = Sender(email="billing@dairy.example", name="Dairy")
+REACHABLE = Sender(
+    email="billing@dairy.example",
+    name="Dairy",
+    reply_to="help@dairy.example",
+    list_unsubscribe="<https://dairy.example/unsubscribe>",
+)
 ACCEPTED = httpx.Response(202, headers={"X-Message-Id": "m-1"})
 
 
-def sendgrid(answer: httpx.Response | Callable[[httpx.Request], httpx.Response]) -> EmailProvider:
+def sendgrid(
+    answer: httpx.Response | Callable[[httpx.Request], httpx.Response], sender: Sender = SENDER
+) -> EmailProvider:
     handler = answer if callable(answer) else lambda _: answer
     return SendGrid(
         http_client(transport=httpx.MockTransport(handler)),
         base_url="https://api.sendgrid.com",
         api_key=SecretStr("SG.testkey"),
-        from_email="billing@dairy.example",
-        from_name="Dairy",
+        sender=sender,
         now=lambda: NOW,
     )
 
 
-async def sent(mail: Mail) -> httpx.Request:
+async def sent(mail: Mail, sender: Sender = SENDER) -> httpx.Request:
     """The request that sending `mail` makes."""
     requests: list[httpx.Request] = []
 
@@ -53,7 +61,7 @@ async def sent(mail: Mail) -> httpx.Request:
         requests.append(request)
         return ACCEPTED
 
-    await sendgrid(accept).send(mail)
+    await sendgrid(accept, sender).send(mail)
     (request,) = requests
     return request
 
@@ -85,9 +93,17 @@ async def test_the_request_means_what_the_sdk_would_send() -> None:
     assert json.loads(request.content) == body
 
 
+async def test_answers_go_where_the_shop_reads_them_and_mail_can_be_unsubscribed_from() -> None:
+    body = json.loads((await sent(MAIL, REACHABLE)).content)
+
+    assert body["reply_to"] == {"email": "help@dairy.example"}
+    assert body["headers"] == {"List-Unsubscribe": "<https://dairy.example/unsubscribe>"}
+
+
 @pytest.mark.parametrize("html", [None, "<p>hi</p>"])
-async def test_the_request_satisfies_the_specification(html: str | None) -> None:
-    request = await sent(Mail(to="a@example.com", subject="s", text="t", html=html, key="k"))
+@pytest.mark.parametrize("sender", [SENDER, REACHABLE])
+async def test_the_request_satisfies_the_specification(html: str | None, sender: Sender) -> None:
+    request = await sent(Mail(to="a@example.com", subject="s", text="t", html=html, key="k"), sender)
 
     body = json.loads(request.content)
     schema = "/paths/~1v3~1mail~1send/post/requestBody/content/application~1json/schema"

@@ -1,0 +1,150 @@
+"""What a setting may hold: URLs, keys, names, checked where they are read."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, NamedTuple
+from urllib.parse import SplitResult, parse_qs, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from email_validator import validate_email
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+# What libpq's URLs may say and we heed. `sslmode` is the one that hosted databases need.
+DATABASE_PARAMETERS = {"sslmode"}
+
+# With the header's name it is one line. Source: RFC 5322 2.1.1 (998 characters), SES MessageHeader (995).
+MAX_LIST_UNSUBSCRIBE = 970
+_UNSUBSCRIBE_LINK = re.compile(r"(https://[!-~]+|mailto:[!-~]+@[!-~]+)(?<![<>])")
+
+_DLT_TEMPLATE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_DLT_VARIABLE = re.compile(r"(\w+)=([A-Za-z0-9_.-]{1,64})", re.ASCII)
+
+
+class DltTemplate(NamedTuple):
+    """A registered SMS: its id at MSG91, and what MSG91 calls each variable that we have a name for."""
+
+    template_id: str
+    names: Mapping[str, str]
+
+
+def dlt_template(*variables: str) -> BeforeValidator:
+    """Reads `ID` or `ID variable=NAME ...`; a variable that is not mentioned has the same name at MSG91."""
+
+    def read(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        template_id, *renamed = value.split() or [""]
+        pairs = [_DLT_VARIABLE.fullmatch(word) for word in renamed]
+        names = {variable: variable for variable in variables}
+        names |= {pair[1]: pair[2] for pair in pairs if pair}
+        if not _DLT_TEMPLATE_ID.fullmatch(template_id) or None in pairs or names.keys() != set(variables):
+            known = " ".join(f"{variable}=NAME" for variable in variables)
+            raise ValueError(f"must be the template's id, and what MSG91 calls its variables: ID {known}")
+        if len(set(names.values())) < len(names):
+            raise ValueError("has one name for two variables")
+        return DltTemplate(template_id, names)
+
+    return BeforeValidator(read)
+
+
+def _origin(value: str) -> str:
+    """Scheme and host without a path, as the provider's `*_BASE_URL` settings want it."""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be http(s)://host[:port]")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must be scheme and host only, without a path")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _web_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http(s) URL")
+    return value.rstrip("/")
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in {"postgres", "postgresql", "postgresql+asyncpg"}:
+        raise ValueError("must begin with postgres://, postgresql:// or postgresql+asyncpg://")
+    parts = _parts(f"postgresql://{rest}")
+    if not parts.path.strip("/"):
+        raise ValueError("must name a database: postgresql://user:password@host:port/database")
+    if strange := parse_qs(parts.query, keep_blank_values=True).keys() - DATABASE_PARAMETERS:
+        known = ", ".join(sorted(DATABASE_PARAMETERS))
+        raise ValueError(f"has the parameter {', '.join(sorted(strange))}, which is not known here; these are: {known}")
+    return SecretStr(f"postgresql+asyncpg://{rest}")
+
+
+def _redis_url(value: SecretStr) -> SecretStr:
+    parts = _parts(value.get_secret_value())
+    if parts.scheme not in {"redis", "rediss"}:
+        raise ValueError("must begin with redis:// or rediss://")
+    if not re.fullmatch(r"/?\d*", parts.path):
+        raise ValueError("must end with the number of a database, or without: redis://host:port/0")
+    return value
+
+
+def _parts(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("has a port that is no number from 0 to 65535") from None
+    return parts
+
+
+def _header_text(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().isascii():
+        raise ValueError("has characters outside ASCII: was it copied whole and alone?")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("is no timezone of the tz database; it should be like UTC or Asia/Kolkata") from None
+    return value
+
+
+def _ascii_address(value: str) -> str:
+    # As recipients' are: not every server on the way speaks SMTPUTF8, so the domain goes as punycode.
+    address = validate_email(value, check_deliverability=False, allow_smtputf8=False)
+    return f"{address.ascii_local_part}@{address.ascii_domain}"
+
+
+def _list_unsubscribe(value: str) -> str:
+    links = [link.strip().strip("<>") for link in value.split(",")]
+    if not all(_UNSUBSCRIBE_LINK.fullmatch(link) for link in links):
+        raise ValueError("must be https: or mailto: links, separated by commas, in ASCII and without spaces")
+    header = ", ".join(f"<{link}>" for link in links)
+    if len(header) > MAX_LIST_UNSUBSCRIBE:
+        raise ValueError(f"has more than {MAX_LIST_UNSUBSCRIBE} characters as a header")
+    return header
+
+
+def _country_codes(value: object) -> object:
+    if isinstance(value, str):
+        return [code.strip().upper() for code in value.split(",") if code.strip()]
+    return value
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+Key = Annotated[SecretStr, AfterValidator(_header_text)]
+PerSecond = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
+InFlight = Annotated[int, Field(ge=1)]
+Timezone = Annotated[str, AfterValidator(_timezone)]
+CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Countries = Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)]
+MailAddress = Annotated[str, AfterValidator(_ascii_address)]
+ListUnsubscribe = Annotated[str, AfterValidator(_list_unsubscribe)]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$")]
+DltTemplateOrNone = Annotated[DltTemplate | None, NoDecode]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -21,11 +22,16 @@ _DLT_TEMPLATE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _DLT_VARIABLE = re.compile(r"(\w+)=([A-Za-z0-9_.-]{1,64})", re.ASCII)
 
 
-class DltTemplate(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DltTemplate:
     """A registered SMS: its id at MSG91, and what MSG91 calls each variable that we have a name for."""
 
     template_id: str
     names: Mapping[str, str]
+
+    def __str__(self) -> str:
+        """As the setting has it."""
+        return " ".join((self.template_id, *(f"{variable}={name}" for variable, name in self.names.items())))
 
 
 def dlt_template(*variables: str) -> BeforeValidator:

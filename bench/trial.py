@@ -24,6 +24,7 @@ from bench.usage import Usage
 LOOK = 0.01
 WARM_UP = 50
 NOWHERE = "http://127.0.0.1:9"
+NO_DATABASE = "postgresql://nobody@localhost/no"
 
 
 class ProducerFailed(Exception):
@@ -170,9 +171,15 @@ class Trial:
 
 @asynccontextmanager
 async def open_trial(
-    system: System, shape: Shape, *, provider_url: str = NOWHERE, database_url: str = "postgresql://nobody@localhost/no"
+    system: System,
+    shape: Shape,
+    *,
+    provider_url: str = NOWHERE,
+    smtp_port: int = 9,
+    database_url: str = NO_DATABASE,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Trial]:
-    """Everything that a trial needs, and nothing of an earlier one."""
+    """Everything that a trial needs, and nothing of an earlier one. `environment` wins."""
     with TemporaryDirectory(prefix="indostar-bench-") as name:
         folder = Path(name)
         (folder / "tally").mkdir()
@@ -185,7 +192,7 @@ async def open_trial(
                 survives_kill=system.survives_kill,
             )
             settings = {
-                **development_settings(folder, provider_url),
+                **development_settings(folder, provider_url, smtp_port),
                 "ENVIRONMENT": "production",
                 "DATABASE_URL": database_url,
                 "REDIS_URL": valkey.url,
@@ -195,4 +202,6 @@ async def open_trial(
                 # A worker that makes room for its successor has nothing to do with speed.
                 "WORKER_MAX_TASKS_PER_CHILD": "0",
             }
-            yield Trial(system, shape, valkey, folder, {**settings, **assignment.as_environment()})
+            yield Trial(
+                system, shape, valkey, folder, {**settings, **assignment.as_environment(), **(environment or {})}
+            )

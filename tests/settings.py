@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.dev.fakes import sendgrid, twilio
+from app.dev.fakes import msg91, sendgrid, ses, twilio
 from app.settings import Settings
 
 OPERATOR_TOKEN = "operator-token-for-tests-0123456789"
@@ -25,11 +25,25 @@ def make_settings(
         "sendgrid_api_key": sendgrid.API_KEY,
         "sendgrid_from_email": "orders@example.com",
         "sendgrid_base_url": fakes_url,
+        "aws_region": ses.REGION,
+        "aws_access_key_id": ses.ACCESS_KEY_ID,
+        "aws_secret_access_key": ses.SECRET_ACCESS_KEY,
+        "ses_from_email": "orders@example.com",
+        "ses_base_url": fakes_url,
+        "smtp_host": "127.0.0.1",
+        "smtp_security": "none",
+        "smtp_from_email": "orders@example.com",
         "sms_provider": "twilio",
         "twilio_account_sid": twilio.ACCOUNT_SID,
         "twilio_auth_token": twilio.AUTH_TOKEN,
         "twilio_phone_number": "+15005550006",
         "twilio_base_url": fakes_url,
+        "msg91_auth_key": msg91.AUTH_KEY,
+        "msg91_base_url": fakes_url,
+        "msg91_template_order_confirmation": "flow-order-confirmation",
+        "msg91_template_order_shipped": "flow-order-shipped",
+        "msg91_template_payment_failed": "flow-payment-failed",
+        "msg91_template_subscription_renewal": "flow-subscription-renewal",
         "admin_api_token": OPERATOR_TOKEN,
         "admin_api_readonly_token": VIEWER_TOKEN,
     }
@@ -38,7 +52,7 @@ def make_settings(
 
 def as_environment(settings: Settings) -> dict[str, str]:
     """The same settings as environment variables for a process."""
-    values = settings.model_dump(exclude_unset=True)
+    values = {name: getattr(settings, name) for name in settings.model_fields_set}
     return {
         name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
         for name, value in values.items()

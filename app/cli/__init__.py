@@ -71,11 +71,18 @@ def worker(
 
 
 @cli.command()
-def fakes(port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1.")] = 8025) -> None:
+def fakes(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1.")] = 8025,
+    smtp_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the mail server there.")] = 1025,
+) -> None:
     """Serve the fake providers, for development and tests."""
-    from app.dev.fakes import serve
+    try:
+        from app.dev.fakes import serve
+    except ModuleNotFoundError as missing:
+        typer.echo(f"{missing.name} is not installed: the fakes need the dependency group dev", err=True)
+        raise typer.Exit(1) from None
 
-    uvloop.run(serve(port))
+    uvloop.run(serve(port, smtp_port))
 
 
 @cli.command()

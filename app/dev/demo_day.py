@@ -38,6 +38,9 @@ ORDERS_SHIPPED = 2
 REMINDERS = 5
 WITHIN_SECONDS = 60
 
+# Where mail and SMS go, whichever is chosen.
+PROVIDERS = ("SENDGRID_BASE_URL", "SES_BASE_URL", "SMTP_HOST", "TWILIO_BASE_URL", "MSG91_BASE_URL")
+
 
 class RealProvider(Refused):
     """The demo's customers are invented, and a provider on another machine would write to them all the same."""
@@ -71,8 +74,9 @@ async def run_demo_day(environment: Mapping[str, str]) -> bool:
 
     Raises RealProvider rather than write to invented customers, whose numbers may be somebody's.
     """
-    for name in ("SENDGRID_BASE_URL", "TWILIO_BASE_URL"):
-        if urlsplit(environment[name]).hostname not in ("127.0.0.1", "localhost", "::1"):
+    for name in PROVIDERS:
+        address = environment[name]
+        if (urlsplit(address).hostname or address) not in ("127.0.0.1", "localhost", "::1"):
             raise RealProvider(name)
     database = Database(environment["DATABASE_URL"], application_name="indostar demo day")
     pool = JobPool.from_dsn(environment["REDIS_URL"], TASKS)
@@ -236,7 +240,7 @@ async def _inboxes(environment: Mapping[str, str]) -> set[str] | None:
     """Ids of all messages in the fakes' inbox; None where the providers are not our fakes."""
     ids: set[str] = set()
     async with httpx.AsyncClient(trust_env=False) as client:
-        for url in {environment["SENDGRID_BASE_URL"], environment["TWILIO_BASE_URL"]}:
+        for url in {environment[name] for name in PROVIDERS if name.endswith("_BASE_URL")}:
             try:
                 answer = await client.get(f"{url}/inbox", params={"limit": 10_000})
                 ids |= {message["id"] for message in answer.raise_for_status().json()["messages"]}

@@ -7,22 +7,38 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from app.dev.fakes import sendgrid, twilio
+from app.dev.fakes import msg91, sendgrid, ses, twilio
 from app.dev.state import kept_secret
 from app.settings import PROJECT_ROOT
 
 
-def development_settings(state: Path, fakes_url: str) -> dict[str, str]:
-    """Providers that are the fakes, and an operator's token that is kept in the state folder."""
+def development_settings(state: Path, fakes_url: str, smtp_port: int) -> dict[str, str]:
+    """Providers that are the fakes, and an operator's token that is kept in the state folder.
+
+    EMAIL_PROVIDER and SMS_PROVIDER choose among them.
+    """
     return {
         "EMAIL_PROVIDER": "sendgrid",
         "SENDGRID_API_KEY": sendgrid.API_KEY,
         "SENDGRID_BASE_URL": fakes_url,
+        "AWS_REGION": ses.REGION,
+        "AWS_ACCESS_KEY_ID": ses.ACCESS_KEY_ID,
+        "AWS_SECRET_ACCESS_KEY": ses.SECRET_ACCESS_KEY,
+        "SES_BASE_URL": fakes_url,
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": str(smtp_port),
+        "SMTP_SECURITY": "none",
         "SMS_PROVIDER": "twilio",
         "TWILIO_ACCOUNT_SID": twilio.ACCOUNT_SID,
         "TWILIO_AUTH_TOKEN": twilio.AUTH_TOKEN,
         "TWILIO_PHONE_NUMBER": "+15005550006",  # Twilio's own number for tests
         "TWILIO_BASE_URL": fakes_url,
+        "MSG91_AUTH_KEY": msg91.AUTH_KEY,
+        "MSG91_BASE_URL": fakes_url,
+        **{
+            f"MSG91_TEMPLATE_{kind}": f"flow-{kind.lower().replace('_', '-')}"
+            for kind in ("ORDER_CONFIRMATION", "ORDER_SHIPPED", "PAYMENT_FAILED", "SUBSCRIPTION_RENEWAL")
+        },
         "ADMIN_API_TOKEN": kept_secret(state / "admin-api-token"),
     }
 

@@ -32,6 +32,7 @@ from app.settings import PROJECT_ROOT
 
 ADMIN_API_PORT = 8000
 FAKES_PORT = 8025
+FAKES_SMTP_PORT = 1025
 
 
 class ServerUnreachable(Unavailable):
@@ -81,9 +82,9 @@ class Launcher:
 
     async def _start(self, *, quiet: bool) -> dict[str, str]:
         """Start everything; the environment it all has. `quiet` sends the worker's and the API's output to files."""
-        fakes_port, api_port = free_port(FAKES_PORT), free_port(ADMIN_API_PORT)
+        fakes_port, smtp_port, api_port = free_port(FAKES_PORT), free_port(FAKES_SMTP_PORT), free_port(ADMIN_API_PORT)
         fakes_url, api_url = (f"http://127.0.0.1:{port}" for port in (fakes_port, api_port))
-        ours = development_settings(self._state, fakes_url)
+        ours = development_settings(self._state, fakes_url, smtp_port)
         environment = shop_environment(ours)
         http = await self._running.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=2))
 
@@ -93,7 +94,11 @@ class Launcher:
         await seed(environment["DATABASE_URL"], environment["REDIS_URL"])
 
         await self._start_child(
-            self._child("fakes", "app", "fakes", "--port", str(fakes_port), environment=environment),
+            self._child(
+                "fakes",
+                *("app", "fakes", "--port", str(fakes_port), "--smtp-port", str(smtp_port)),
+                environment=environment,
+            ),
             ready=_answers(http, f"{fakes_url}/healthz"),
         )
         await self._start_child(

@@ -20,7 +20,7 @@ from bench.plan import Plan, median
 from bench.provider import LATENCY_SECONDS, Seen
 from bench.report import Section, Target
 from bench.systems import OUR_MAILS, Shape, System
-from bench.trial import Workers, open_trial
+from bench.trial import NO_DATABASE, Workers, open_trial
 
 TRIES = 3
 WITHIN = 60
@@ -160,9 +160,12 @@ async def _ours(shape: Shape, database_url: str) -> Sent:
     )
 
 
-async def _sent(system: System, shape: Shape, mails: int, **database: str) -> Sent:
+async def _sent(system: System, shape: Shape, mails: int, database_url: str = NO_DATABASE) -> Sent:
     """The queue is filled before the workers start."""
-    async with open_provider() as provider, open_trial(system, shape, provider_url=provider.url, **database) as trial:
+    async with (
+        open_provider() as provider,
+        open_trial(system, shape, provider_url=provider.url, database_url=database_url) as trial,
+    ):
         await trial.fill("mail", mails)
         async with trial.workers() as workers:
             first = await provider.until(1, workers)

@@ -314,7 +314,11 @@ async def test_faults_are_added_shown_and_removed_over_http(fakes: Fakes, client
     [
         ({}, [], "kind"),
         ({"provider": "sendgrid", "kind": "gremlins"}, [], "'no_answer'"),
-        ({"provider": "mailchimp", "kind": "no_answer"}, ["provider"], "'sendgrid' or 'twilio'"),
+        (
+            {"provider": "mailchimp", "kind": "no_answer"},
+            ["provider"],
+            "'sendgrid', 'ses', 'smtp', 'twilio'",
+        ),
         ({"provider": "twilio", "kind": "failure"}, ["status"], "required"),
         ({"provider": "twilio", "kind": "failure", "status": 418}, ["status"], "429, 500, 502 or 503"),
         ({"provider": "twilio", "kind": "latency", "milliseconds": 0}, ["milliseconds"], "greater than or equal to 1"),

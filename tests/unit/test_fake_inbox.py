@@ -55,7 +55,10 @@ async def test_the_inbox_tells_all_of_a_message(client: httpx.AsyncClient) -> No
     assert answer.json() == {
         "counts": {
             "sendgrid": {"requests": 0, "messages": 1, "answers": {}},
+            "ses": {"requests": 0, "messages": 0, "answers": {}},
+            "smtp": {"requests": 0, "messages": 0, "answers": {}},
             "twilio": {"requests": 0, "messages": 1, "answers": {}},
+            "msg91": {"requests": 0, "messages": 0, "answers": {}},
         },
         "messages": [
             {

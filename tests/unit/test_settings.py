@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from app.notify.types import SMS_CONTEXTS, NotificationType
 from app.settings import QueueSettings, Settings, SettingsFault, settings_or_exit
 
 COMPLETE: Mapping[str, str] = {
@@ -94,6 +95,25 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("SCHEDULE_TIMEZONE", "Asia/Bangalore", "tz database"),
         ("SCHEDULE_TIMEZONE", "Asia", "tz database"),
         ("SCHEDULE_TIMEZONE", "../UTC", "tz database"),
+        ("SES_BASE_URL", "https://email.ap-south-1.amazonaws.com/v2", "scheme and host only"),
+        ("AWS_REGION", "Mumbai", "pattern"),
+        ("AWS_SECRET_ACCESS_KEY", "schlüssel", "ASCII"),
+        ("SES_FROM_EMAIL", "orders", "@-sign"),
+        ("SES_FROM_EMAIL", "आशा@example.com", "Internationalized"),
+        ("SMTP_HOST", "mail example", "pattern"),
+        ("SMTP_PORT", "65536", "less than or equal to 65535"),
+        ("SMTP_SECURITY", "ssl", "starttls"),
+        ("SMTP_CONNECTIONS", "0", "greater than or equal to 1"),
+        ("EMAIL_REPLY_TO", "help", "@-sign"),
+        ("EMAIL_LIST_UNSUBSCRIBE", "http://shop.example/unsubscribe", "https: or mailto:"),
+        ("EMAIL_LIST_UNSUBSCRIBE", "https://shop.example/a b", "without spaces"),
+        ("EMAIL_LIST_UNSUBSCRIBE", "https://shop.example/\r\nBcc: x@example.com", "without spaces"),
+        ("EMAIL_LIST_UNSUBSCRIBE", "https://shop.example/" + "x" * 1000, "970 characters"),
+        ("MSG91_SENDER_ID", "INDOSTAR", "pattern"),
+        ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_number", "ID order_number=NAME order_total=NAME"),
+        ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_no=VAR1", "ID order_number=NAME order_total=NAME"),
+        ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "order_number=VAR1", "ID order_number=NAME order_total=NAME"),
+        ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_number=V order_total=V", "one name for two"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_wrong(
@@ -105,6 +125,72 @@ def test_a_wrong_setting_is_named_with_what_is_wrong(
 
     assert list(faults) == [variable]
     assert sentence in faults[variable]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "needed"),
+    [
+        ({"email_provider": "ses"}, {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SES_FROM_EMAIL"}),
+        ({"email_provider": "smtp"}, {"SMTP_HOST", "SMTP_FROM_EMAIL"}),
+        (
+            {"sms_provider": "msg91"},
+            {"MSG91_AUTH_KEY"} | {f"MSG91_TEMPLATE_{kind.value.upper()}" for kind in SMS_CONTEXTS},
+        ),
+    ],
+)
+def test_a_provider_is_refused_without_what_it_needs(
+    environment: pytest.MonkeyPatch, chosen: dict[str, str], needed: set[str]
+) -> None:
+    assert set(faults_of(**chosen)) == needed
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"smtp_username": "shop"}, "SMTP_PASSWORD"),
+        ({"smtp_password": "secret"}, "SMTP_USERNAME"),
+        ({"smtp_username": "shop", "smtp_password": "secret", "smtp_security": "none"}, "SMTP_SECURITY"),
+    ],
+)
+def test_a_login_is_whole_and_not_readable_on_its_way(
+    environment: pytest.MonkeyPatch, given: dict[str, str], named: str
+) -> None:
+    server = {"email_provider": "smtp", "smtp_host": "mail.example", "smtp_from_email": "orders@example.com"}
+
+    assert set(faults_of(**server, **given)) == {named}
+
+
+def test_a_template_says_what_msg91_calls_our_variables(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MSG91_TEMPLATE_ORDER_CONFIRMATION", " 65f0c1d2  order_total=VAR2 ")
+
+    template = read().msg91_template_order_confirmation
+
+    assert template is not None
+    assert template.template_id == "65f0c1d2"
+    assert template.names == {"order_number": "order_number", "order_total": "VAR2"}
+
+
+@pytest.mark.parametrize("kind", SMS_CONTEXTS)
+def test_the_template_of_each_type_of_sms_has_all_its_variables(
+    environment: pytest.MonkeyPatch, kind: NotificationType
+) -> None:
+    environment.setenv(f"MSG91_TEMPLATE_{kind.value.upper()}", "65f0c1d2")
+
+    template = getattr(read(), f"msg91_template_{kind.value}")
+
+    assert template.names.keys() == SMS_CONTEXTS[kind].model_fields.keys()
+
+
+def test_links_to_unsubscribe_become_a_header(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("EMAIL_LIST_UNSUBSCRIBE", "https://shop.example/stop,<mailto:stop@shop.example>")
+
+    assert read().email_list_unsubscribe == "<https://shop.example/stop>, <mailto:stop@shop.example>"
+
+
+def test_a_senders_domain_is_written_as_every_server_reads_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SENDGRID_FROM_EMAIL", "orders@दूध.example")
+
+    assert read().sendgrid_from_email == "orders@xn--j2bc4f.example"
 
 
 @pytest.mark.parametrize("variable", sorted(COMPLETE))

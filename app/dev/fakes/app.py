@@ -1,4 +1,4 @@
-"""The fakes as one ASGI app: the providers under their own paths, beside them the inbox and the faults."""
+"""The fakes: an ASGI app with the providers under their own paths, the inbox and the faults; and a mail server."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,8 +12,11 @@ from fastapi.templating import Jinja2Templates
 from app.dev.fakes.exchange import Exchange
 from app.dev.fakes.faults import Fault, Faults
 from app.dev.fakes.inbox import MESSAGES_KEPT, Count, Inbox, Message, Provider
-from app.dev.fakes.provider import Clock
+from app.dev.fakes.msg91 import FakeMsg91
+from app.dev.fakes.provider import Clock, FakeProvider
 from app.dev.fakes.sendgrid import FakeSendGrid
+from app.dev.fakes.ses import FakeSes
+from app.dev.fakes.smtp import FakeSmtp
 from app.dev.fakes.twilio import FakeTwilio
 
 _TEMPLATES = Jinja2Templates(Path(__file__).with_name("templates"))
@@ -43,14 +46,21 @@ class Fakes:
         self.url = "http://fakes"
         self.inbox = Inbox()
         self.faults = Faults()
+        self.smtp_port = 0  # where it is served
         self.sendgrid = FakeSendGrid(clock)
+        self.ses = FakeSes(clock)
+        self.smtp = FakeSmtp(clock, self.inbox, self.faults)
         self.twilio = FakeTwilio(clock, self.inbox)
+        self.msg91 = FakeMsg91(clock)
         # The documentation pages load their scripts from elsewhere.
         self.app = FastAPI(title="Fake providers", docs_url=None, redoc_url=None)
-        for path, name, provider in (
+        http: list[tuple[str, Provider, FakeProvider]] = [
             ("/v3", Provider.SENDGRID, self.sendgrid),
+            ("/v2/email", Provider.SES, self.ses),
             ("/2010-04-01", Provider.TWILIO, self.twilio),
-        ):
+            ("/api/v5", Provider.MSG91, self.msg91),
+        ]
+        for path, name, provider in http:
             self.app.mount(path, Exchange(name, provider, self.faults, self.inbox, clock))
         _add_control(self.app, self.inbox, self.faults)
 

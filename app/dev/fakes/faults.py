@@ -7,12 +7,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.dev.fakes import sendgrid, twilio
+from app.dev.fakes import msg91, sendgrid, ses, smtp_replies, twilio
 from app.dev.fakes.inbox import Provider
 
 REFUSALS: Mapping[Provider, Collection[int]] = {
     Provider.SENDGRID: sendgrid.REFUSALS,
+    Provider.SES: ses.REFUSALS,
+    Provider.SMTP: smtp_replies.REFUSALS,
     Provider.TWILIO: twilio.REFUSALS,
+    Provider.MSG91: msg91.REFUSALS,
 }
 
 Operation = Literal["send", "lookup"]
@@ -43,7 +46,7 @@ class Latency(_Fault):
 
 
 class Failure(_Fault):
-    """Nothing is accepted. `retry_after` and `rate_limit_reset` are seconds from now, sent as headers."""
+    """Nothing is accepted. `retry_after` and `rate_limit_reset` are seconds from now, sent as headers (not by SMTP)."""
 
     kind: Literal["failure"] = "failure"
     status: Literal[429, 500, 502, 503]
@@ -52,7 +55,7 @@ class Failure(_Fault):
 
 
 class Refusal(_Fault):
-    """Nothing is accepted; `code` is Twilio's error code or SendGrid's status."""
+    """Nothing is accepted; `code` is the provider's error code; SendGrid's and SES's are their statuses."""
 
     kind: Literal["refusal"] = "refusal"
     code: int
@@ -66,12 +69,19 @@ class Refusal(_Fault):
 
 
 class Breakage(_Fault):
-    """All but `dropped_before` leave the message accepted, and the client not knowing."""
+    """All but `dropped_before` leave the message accepted, and the client not knowing.
+
+    `wrong_json` is half an answer, also where that is none in JSON.
+    """
 
     kind: Literal["no_answer", "dropped_before", "dropped_after", "wrong_json"]
 
 
 Fault = Annotated[Latency | Failure | Refusal | Breakage, Field(discriminator="kind")]
+
+
+Struck = tuple[float, Failure | Refusal | Breakage | None]
+"""What befalls a request: seconds of latency, and a fault."""
 
 
 class Faults:
@@ -98,9 +108,7 @@ class Faults:
     def active(self) -> list[Fault]:
         return list(self._active)
 
-    def strike(
-        self, provider: Provider, operation: Operation, recipients: Sequence[str]
-    ) -> tuple[float, Failure | Refusal | Breakage | None]:
+    def strike(self, provider: Provider, operation: Operation, recipients: Sequence[str]) -> Struck:
         """What befalls this request: seconds of latency (all that match add up) and the first other fault."""
         seconds = 0.0
         struck: Failure | Refusal | Breakage | None = None

@@ -12,12 +12,15 @@ MESSAGES_KEPT = 10_000
 
 class Provider(StrEnum):
     SENDGRID = "sendgrid"
+    SES = "ses"
+    SMTP = "smtp"
     TWILIO = "twilio"
+    MSG91 = "msg91"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One mail or SMS. `details` is what else the provider was told: custom arguments, status callback, ..."""
+    """One mail or SMS. `details` is what else the provider was told: custom arguments, a template's variables, ..."""
 
     id: str
     provider: Provider

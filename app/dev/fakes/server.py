@@ -33,10 +33,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running_fakes(port: int = 0, *, fakes: Fakes | None = None) -> AsyncIterator[Fakes]:
-    """The fakes, serving in this loop at `fakes.url`; port 0 is a free one.
+async def running_fakes(port: int = 0, *, smtp_port: int = 0, fakes: Fakes | None = None) -> AsyncIterator[Fakes]:
+    """The fakes, serving in this loop at `fakes.url` and `fakes.smtp_port`; port 0 is a free one.
 
-    Raises OSError when the port is taken.
+    Raises OSError when a port is taken.
     """
     fakes = fakes or Fakes()
     listener = socket.create_server((HOST, port), backlog=1024)
@@ -57,13 +57,14 @@ async def running_fakes(port: int = 0, *, fakes: Fakes | None = None) -> AsyncIt
     # The listener already queues connections, so there is no start to wait for.
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        yield fakes
+        async with fakes.smtp.serving(HOST, smtp_port) as fakes.smtp_port:
+            yield fakes
     finally:
         server.should_exit = True
         await serving
 
 
-async def serve(port: int) -> None:
-    """Serve the fakes on 127.0.0.1 until cancelled. Run it with `uvloop.run(serve(port))`."""
-    async with running_fakes(port):
+async def serve(port: int, smtp_port: int = 0) -> None:
+    """Serve the fakes on 127.0.0.1 until cancelled. Run it with `uvloop.run(serve(port, smtp_port))`."""
+    async with running_fakes(port, smtp_port=smtp_port):
         await asyncio.Event().wait()

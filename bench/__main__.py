@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.measures import backlog, crash, drain, enqueueing, history, idle, latency, mails, outbox
+from bench.measures import backlog, crash, drain, enqueueing, history, idle, latency, mails, outbox, smtp
 from bench.plan import Plan
 from bench.report import WIDTH, Section, as_markdown, print_table, summary
 from bench.usage import machine
@@ -16,6 +16,7 @@ from bench.versions import versions
 MEASURES: Mapping[str, Callable[[Plan], Awaitable[Section]]] = {
     "noop": drain.measure,
     "mails": mails.measure,
+    "smtp": smtp.measure,
     "history": history.measure,
     "outbox": outbox.measure,
     "latency": latency.measure,

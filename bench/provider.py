@@ -33,6 +33,17 @@ class Seen:
         return self.count / (self.last_ns - self.first_ns) * 1e9
 
 
+def told(seen: Seen) -> web.Application:
+    """An application that tells what was seen."""
+
+    async def tell(_request: web.Request) -> web.Response:
+        return web.json_response(asdict(seen))
+
+    application = web.Application()
+    application.add_routes([web.get("/seen", tell)])
+    return application
+
+
 def provider() -> web.Application:
     seen = Seen()
 
@@ -44,20 +55,17 @@ def provider() -> web.Application:
         seen.last_ns = time.monotonic_ns()
         return web.Response(status=202, headers={"X-Message-Id": str(seen.count)})
 
-    async def tell(_request: web.Request) -> web.Response:
-        return web.json_response(asdict(seen))
-
-    application = web.Application()
-    application.add_routes([web.post("/v3/mail/send", take), web.get("/seen", tell)])
+    application = told(seen)
+    application.add_routes([web.post("/v3/mail/send", take)])
     return application
 
 
-async def serve(port: int) -> None:
-    runner = web.AppRunner(provider(), access_log=None)
+async def serve(application: web.Application, port: int) -> None:
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port, backlog=1024).start()
     await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1])))
+    uvloop.run(serve(provider(), int(sys.argv[1])))

@@ -50,7 +50,8 @@ class SmtpConnections:
     ) -> None:
         self._provider = provider
         self._server = server
-        self._tls = tls or ssl.create_default_context()
+        # What the system trusts takes megabytes, and unencrypted connections have no use for it.
+        self._tls = tls or (ssl.create_default_context() if server.security != "none" else None)
         self._place_seconds = place_seconds
         self._clock = clock
         self._places = asyncio.Semaphore(size)

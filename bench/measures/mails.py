@@ -117,10 +117,11 @@ async def open_database(stack: AsyncExitStack) -> str:
 
 
 @asynccontextmanager
-async def open_provider() -> AsyncIterator[Provider]:
+async def open_provider(module: str = "bench.provider", *ports: int) -> AsyncIterator[Provider]:
+    """What runs as `module`, told a port for its count and then `ports`."""
     port = free_port(0)
     url = f"http://127.0.0.1:{port}"
-    child = Child("provider", [OUR_MAILS.python, "-m", "bench.provider", str(port)], folder=PROJECT_ROOT)
+    child = Child("provider", [OUR_MAILS.python, "-m", module, *map(str, (port, *ports))], folder=PROJECT_ROOT)
     async with aiohttp.ClientSession(trust_env=False) as session:
         provider = Provider(url, session)
 

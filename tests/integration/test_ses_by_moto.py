@@ -77,5 +77,5 @@ async def test_a_mail_of_a_verified_sender_arrives(moto: Moto) -> None:
 
 
 async def test_a_sender_that_is_not_verified_is_refused_in_amazons_words(moto: Moto) -> None:
-    with pytest.raises(ProviderRefused, match="MessageRejected.*not verified"):
+    with pytest.raises(ProviderRefused, match=r"MessageRejected.*not verified"):
         await moto.ses("nobody@elsewhere.example").send(MAIL)

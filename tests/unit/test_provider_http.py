@@ -15,6 +15,7 @@ from app.providers.failures import (
     ProviderOutcomeUnknown,
     ProviderUnreachable,
     masked,
+    printable,
 )
 from app.providers.http import AnswerTooLarge, exchange, http_client, retry_after
 
@@ -113,6 +114,20 @@ def test_a_wait_is_reasonable_whatever_the_headers_say(after: str, reset: str) -
 )
 def test_words_are_passed_on_without_the_recipient(words: str, recipient: str, expected: str) -> None:
     assert masked(words, recipient) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("nul\0 and\r\nlines\u2028", "nul  and  lines "),
+        ("half a \ud83d character", "half a   character"),
+        ("दूध ₹45 😀", "दूध ₹45 😀"),
+        ("x" * 1_000_000, "x" * 300),
+    ],
+)
+def test_words_are_what_a_table_can_hold(words: str, expected: str) -> None:
+    assert printable(words) == masked(words, "asha@example.com") == expected
+    assert expected.encode()
 
 
 def test_a_failure_survives_travel() -> None:

@@ -25,6 +25,8 @@ ORDER: dict[str, Any] = {
     "delivery_address": "4 MG Road\nPune 411001",
 }
 MAIL = "asha@example.com"
+# Long enough for a Message-ID that takes two lines.
+FROM = "orders@indostarnaturals.example"
 PHONE = "98123 45678"
 MAILERS = [Provider.SES, Provider.SMTP]
 
@@ -65,6 +67,8 @@ async def shop(database_url: str, provider: Provider) -> AsyncIterator[Shop]:
             fakes_url=fakes.url,
             email_provider=provider,
             sms_provider="msg91",
+            ses_from_email=FROM,
+            smtp_from_email=FROM,
             smtp_port=fakes.smtp_port,
             email_reply_to="help@example.com",
             email_list_unsubscribe="https://shop.example/unsubscribe",
@@ -82,7 +86,7 @@ async def test_an_order_confirmation_is_one_mail_and_one_registered_sms(shop: Sh
         "email": {"status": "sent", "provider": provider.value, "message_id": mail.id},
         "sms": {"status": "sent", "provider": "msg91", "message_id": sms.id},
     }
-    assert (mail.to, mail.sender) == ((MAIL,), "orders@example.com")
+    assert (mail.to, mail.sender) == ((MAIL,), FROM)
     assert mail.text is not None
     assert mail.html is not None
     assert "आशा" in mail.text

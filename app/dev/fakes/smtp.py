@@ -107,7 +107,7 @@ class FakeSmtp:
     def _message(self, envelope: _Envelope) -> Message:
         content = message_from_bytes(bytes(envelope.original_content or b""), policy=policy.default)
         return Message(
-            id=str(content.get("Message-ID", "")).strip("<>"),
+            id=str(content.get("Message-ID", "")).strip(" <>"),  # folded where it is long
             provider=Provider.SMTP,
             sender=envelope.mail_from or "",
             to=tuple(envelope.rcpt_tos),

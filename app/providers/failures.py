@@ -14,32 +14,43 @@ MAX_WORDS = 300  # a provider's sentence; what is longer is an error page
 class ProviderFailure(Exception):
     """A call to a provider that did not succeed.
 
-    `code` and `message` are the provider's own; `retry_after` is how long to wait before asking again.
+    `code` and `message` are the provider's own; `retry_after` is how long to wait before asking again; `request_id` is
+    its name for the call, which its support asks for.
     """
 
     outcome: ClassVar[str]
 
-    def __init__(self, provider: str, code: str, message: str, *, retry_after: timedelta | None = None) -> None:
+    def __init__(
+        self,
+        provider: str,
+        code: str,
+        message: str,
+        *,
+        retry_after: timedelta | None = None,
+        request_id: str | None = None,
+    ) -> None:
         super().__init__(provider, code, message)
         self.provider = provider
         self.code = code
         self.message = message
         self.retry_after = retry_after
+        self.request_id = request_id
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.outcome} ({self.code}): {self.message}"
+        request = f" [request {self.request_id}]" if self.request_id else ""
+        return f"{self.provider} {self.outcome} ({self.code}): {self.message}{request}"
 
 
 class ProviderRefused(ProviderFailure, Refused):
-    """The provider said no to this message."""
+    """The provider said no to this request."""
 
-    outcome = "refused the message"
+    outcome = "refused the request"
 
 
 class ProviderNotDone(ProviderFailure, NotDone):
-    """The provider could not take the message now: too many requests, or an error of its own."""
+    """The provider could not take the request now: too many requests, or an error of its own."""
 
-    outcome = "did not take the message"
+    outcome = "did not take the request"
 
 
 class ProviderUnreachable(ProviderFailure, Unavailable):
@@ -48,10 +59,16 @@ class ProviderUnreachable(ProviderFailure, Unavailable):
     outcome = "can't be reached"
 
 
+class NotAnswered(ProviderFailure, NotDone):
+    """A question that got no answer. It can be asked again, and tells nothing about what was asked about."""
+
+    outcome = "did not answer"
+
+
 class NotListedYet(ProviderFailure, Unavailable):
     """The provider's list can't show yet what was sent a moment ago: ask again after `retry_after`."""
 
-    outcome = "can't tell yet whether it has the message"
+    outcome = "can't tell yet whether it has the request"
 
 
 class Misconfigured(ProviderFailure, Unavailable):
@@ -61,9 +78,9 @@ class Misconfigured(ProviderFailure, Unavailable):
 
 
 class ProviderOutcomeUnknown(ProviderFailure, OutcomeUnknown):
-    """The provider may have taken the message."""
+    """The provider may have done what was asked."""
 
-    outcome = "may have taken the message"
+    outcome = "may have done what was asked"
 
 
 def masked(words: str, recipient: str) -> str:

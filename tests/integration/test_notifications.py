@@ -134,7 +134,7 @@ async def test_a_customer_without_mail_gets_the_sms_alone(shop: Shop) -> None:
 async def test_a_refused_mail_does_not_keep_the_sms_back(shop: Shop) -> None:
     shop.fakes.faults.add(Refusal(provider=Provider.SENDGRID, code=400))
 
-    with pytest.raises(Refused, match="sendgrid refused the message"):
+    with pytest.raises(Refused, match="sendgrid refused the request"):
         await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, **ORDER)
 
     assert len(shop.sent(Provider.TWILIO)) == 1

@@ -135,6 +135,14 @@ def test_a_failure_survives_travel() -> None:
 
     arrived = pickle.loads(pickle.dumps(failure))
 
-    assert str(arrived) == str(failure) == "sendgrid did not take the message (429): too many requests"
+    assert str(arrived) == str(failure) == "sendgrid did not take the request (429): too many requests"
     assert str(ProviderNotDone(*failure.args)) == str(failure)
     assert arrived.retry_after == timedelta(seconds=5)
+
+
+def test_a_failure_names_the_call_for_the_providers_support() -> None:
+    failure = ProviderOutcomeUnknown("razorpay", "SERVER_ERROR", "internal error", request_id="7f3a")
+
+    arrived = pickle.loads(pickle.dumps(failure))
+
+    assert str(arrived) == "razorpay may have done what was asked (SERVER_ERROR): internal error [request 7f3a]"

@@ -150,7 +150,7 @@ async def test_a_refusal_has_the_providers_own_words_without_the_recipient() -> 
     refused = await failure(answer)
 
     assert str(refused) == (
-        "sendgrid refused the message (400): <recipient> is no address. (personalizations.0.to); Bad Request"
+        "sendgrid refused the request (400): <recipient> is no address. (personalizations.0.to); Bad Request"
     )
     assert refused.args == ("sendgrid", "400", str(refused).partition(": ")[2])
 

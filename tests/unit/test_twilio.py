@@ -150,7 +150,7 @@ async def test_a_refusal_has_the_providers_own_words_without_the_number(number: 
     refused = await failure(problem(400, 21211, f"The 'To' number {number} is not a valid phone number."))
 
     assert str(refused) == (
-        "twilio refused the message (21211): The 'To' number <recipient> is not a valid phone number."
+        "twilio refused the request (21211): The 'To' number <recipient> is not a valid phone number."
     )
 
 

@@ -119,6 +119,15 @@ async def test_a_load_balancer_says_in_html_that_nobody_is_there(
     assert len(fakes.inbox) == 0
 
 
+async def test_a_failure_may_be_said_of_what_was_done(fakes: Fakes, client: httpx.AsyncClient) -> None:
+    fakes.faults.add(Failure(provider=TWILIO, status=500, takes_effect=True))
+
+    answer = await send_sms(client)
+
+    assert answer.status_code == 500
+    assert [message.to for message in fakes.inbox] == [(ASHA,)]
+
+
 async def test_a_rate_limit_says_when_to_come_back(fakes: Fakes, client: httpx.AsyncClient) -> None:
     fakes.faults.add(Failure(provider=TWILIO, status=429, retry_after=7))
     fakes.faults.add(Failure(provider=SENDGRID, status=429, rate_limit_reset=30))
@@ -303,7 +312,8 @@ async def test_faults_are_added_shown_and_removed_over_http(fakes: Fakes, client
 
     assert added.status_code == 201
     assert struck.status_code == 429
-    assert shown.json() == [limit | {"times": 2, "on": "send", "recipient": None, "rate_limit_reset": None}]
+    defaults = {"on": "send", "recipient": None, "rate_limit_reset": None, "takes_effect": False}
+    assert shown.json() == [limit | defaults | {"times": 2}]
     assert removed.status_code == 204
     assert after.status_code == 202
     assert (await client.get("/faults")).json() == []
@@ -327,6 +337,10 @@ async def test_faults_are_added_shown_and_removed_over_http(fakes: Fakes, client
         ({"provider": "twilio", "kind": "refusal", "code": 403}, [], "21211, 21408"),
         ({"provider": "sendgrid", "kind": "refusal", "code": 21211}, [], "400, 401, 403"),
         ({"provider": "twilio", "kind": "no_answer", "on": "lookup", "recipient": ASHA}, [], "on=lookup"),
+        ({"provider": "twilio", "kind": "no_answer", "on": "charge"}, [], "twilio is asked for send, lookup"),
+        ({"provider": "razorpay", "kind": "no_answer"}, [], "razorpay is asked for order, charge, lookup"),
+        ({"provider": "razorpay", "kind": "refusal", "on": "charge", "code": "no_mood"}, [], "insufficient_funds"),
+        ({"provider": "twilio", "kind": "failure", "status": 429, "takes_effect": True}, [], "never done"),
     ],
 )
 async def test_a_faulty_fault_is_refused_with_the_reason(

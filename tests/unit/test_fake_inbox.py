@@ -59,6 +59,7 @@ async def test_the_inbox_tells_all_of_a_message(client: httpx.AsyncClient) -> No
             "smtp": {"requests": 0, "messages": 0, "answers": {}},
             "twilio": {"requests": 0, "messages": 1, "answers": {}},
             "msg91": {"requests": 0, "messages": 0, "answers": {}},
+            "razorpay": {"requests": 0, "messages": 0, "answers": {}},
         },
         "messages": [
             {

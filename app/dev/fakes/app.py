@@ -14,6 +14,8 @@ from app.dev.fakes.faults import Fault, Faults
 from app.dev.fakes.inbox import MESSAGES_KEPT, Count, Inbox, Message, Provider
 from app.dev.fakes.msg91 import FakeMsg91
 from app.dev.fakes.provider import Clock, FakeProvider
+from app.dev.fakes.razorpay import FakeRazorpay
+from app.dev.fakes.razorpay_control import razorpay_control
 from app.dev.fakes.sendgrid import FakeSendGrid
 from app.dev.fakes.ses import FakeSes
 from app.dev.fakes.smtp import FakeSmtp
@@ -52,6 +54,7 @@ class Fakes:
         self.smtp = FakeSmtp(clock, self.inbox, self.faults)
         self.twilio = FakeTwilio(clock, self.inbox)
         self.msg91 = FakeMsg91(clock)
+        self.razorpay = FakeRazorpay(clock)
         # The documentation pages load their scripts from elsewhere.
         self.app = FastAPI(title="Fake providers", docs_url=None, redoc_url=None)
         http: list[tuple[str, Provider, FakeProvider]] = [
@@ -59,13 +62,15 @@ class Fakes:
             ("/v2/email", Provider.SES, self.ses),
             ("/2010-04-01", Provider.TWILIO, self.twilio),
             ("/api/v5", Provider.MSG91, self.msg91),
+            ("/v1", Provider.RAZORPAY, self.razorpay),
         ]
         for path, name, provider in http:
             self.app.mount(path, Exchange(name, provider, self.faults, self.inbox, clock))
-        _add_control(self.app, self.inbox, self.faults)
+        self.app.include_router(razorpay_control(self.razorpay))
+        _add_control(self.app, self.inbox, self.faults, self.razorpay)
 
 
-def _add_control(app: FastAPI, inbox: Inbox, faults: Faults) -> None:
+def _add_control(app: FastAPI, inbox: Inbox, faults: Faults, razorpay: FakeRazorpay) -> None:
     @app.get("/healthz")
     async def alive() -> dict[str, str]:
         return {"status": "ok"}
@@ -105,6 +110,11 @@ def _add_control(app: FastAPI, inbox: Inbox, faults: Faults) -> None:
         return _TEMPLATES.TemplateResponse(
             request,
             "inbox.html",
-            {"counts": inbox.counts, "messages": inbox.find(provider, to, limit), "faults": faults.active()},
+            {
+                "counts": inbox.counts,
+                "messages": inbox.find(provider, to, limit),
+                "faults": faults.active(),
+                "payments": razorpay.newest_payments(limit) if provider in (None, Provider.RAZORPAY) else [],
+            },
             headers={"Content-Security-Policy": _PAGE_POLICY},
         )

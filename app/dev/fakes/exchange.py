@@ -12,7 +12,7 @@ from app.dev.fakes.faults import Breakage, Failure, Faults, Refusal
 from app.dev.fakes.inbox import Inbox, Provider
 from app.dev.fakes.provider import Clock, FakeProvider, Reply
 
-# What a load balancer says when the service behind it does not.
+# What a load balancer says where the service behind it does not.
 _HTML = {502: "Bad Gateway", 503: "Service Temporarily Unavailable"}
 
 
@@ -43,17 +43,23 @@ class Exchange:
             reply = await self._provider.reply(request)
         except ClientDisconnect:
             return None
-        recipients = [recipient for message in reply.accepted for recipient in message.to]
-        latency, fault = self._faults.strike(self._name, "lookup" if request.method == "GET" else "send", recipients)
+        recipients = [*reply.names, *(recipient for message in reply.accepted for recipient in message.to)]
+        operation = reply.operation or ("lookup" if request.method == "GET" else "send")
+        latency, fault = self._faults.strike(self._name, operation, recipients)
         match fault:
+            case Failure(takes_effect=True):
+                reply = reply._replace(answer=self._failure(fault))
             case Failure():
                 reply = Reply(self._failure(fault))
             case Refusal():
-                reply = Reply(self._provider.refusal(fault.code, fault.recipient or ", ".join(recipients)))
+                reply = Reply(self._provider.refusal(str(fault.code), fault.recipient or ", ".join(recipients)))
             case Breakage(kind="dropped_before"):
-                reply = reply._replace(accepted=())
+                reply = reply._replace(accepted=(), effect=None)
             case Breakage(kind="wrong_json"):
                 reply = reply._replace(answer=_broken_off(reply.answer))
+        # Nothing was awaited since the provider judged the request, so what it judged by still holds.
+        if reply.effect:
+            reply.effect()
         for message in reply.accepted:
             self._inbox.add(message)
         if latency and await _left_during(self._faults.last(latency), request.receive):
@@ -68,18 +74,17 @@ class Exchange:
         return reply.answer
 
     def _failure(self, fault: Failure) -> Response:
-        reason = _HTML.get(fault.status)
-        answer = (
-            HTMLResponse(f"<html><body><h1>{fault.status} {reason}</h1></body></html>", fault.status)
-            if reason
-            else self._provider.failure(fault.status)
-        )
+        answer = self._provider.failure(fault.status) or _load_balancer(fault.status)
         if fault.retry_after is not None:
             answer.headers["Retry-After"] = str(fault.retry_after)
         if fault.rate_limit_reset is not None:
             reset = int(self._clock().timestamp()) + fault.rate_limit_reset
             answer.headers.update({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset)})
         return answer
+
+
+def _load_balancer(status: int) -> Response:
+    return HTMLResponse(f"<html><body><h1>{status} {_HTML[status]}</h1></body></html>", status)
 
 
 def _broken_off(answer: Response) -> Response:

@@ -7,22 +7,33 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.dev.fakes import msg91, sendgrid, ses, smtp_replies, twilio
+from app.dev.fakes import msg91, razorpay_errors, sendgrid, ses, smtp_replies, twilio
 from app.dev.fakes.inbox import Provider
+from app.dev.fakes.provider import Operation
 
-REFUSALS: Mapping[Provider, Collection[int]] = {
+REFUSALS: Mapping[Provider, Collection[int] | Collection[str]] = {
     Provider.SENDGRID: sendgrid.REFUSALS,
     Provider.SES: ses.REFUSALS,
     Provider.SMTP: smtp_replies.REFUSALS,
     Provider.TWILIO: twilio.REFUSALS,
     Provider.MSG91: msg91.REFUSALS,
+    Provider.RAZORPAY: razorpay_errors.REFUSALS,
 }
-
-Operation = Literal["send", "lookup"]
+OPERATIONS: Mapping[Provider, Sequence[Operation]] = {
+    Provider.SENDGRID: ("send", "lookup"),
+    Provider.SES: ("send", "lookup"),
+    Provider.SMTP: ("send", "lookup"),
+    Provider.TWILIO: ("send", "lookup"),
+    Provider.MSG91: ("send", "lookup"),
+    Provider.RAZORPAY: ("order", "charge", "lookup"),
+}
 
 
 class _Fault(BaseModel):
-    """`times` counts the requests it still strikes; without it, it strikes until it is removed."""
+    """`times` counts the requests it still strikes; without it, it strikes until it is removed.
+
+    `recipient` is an address or a number; of Razorpay's a receipt, an order, a customer or a token.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -34,7 +45,14 @@ class _Fault(BaseModel):
     @model_validator(mode="after")
     def _a_lookup_has_no_recipient(self) -> Self:
         if self.on == "lookup" and self.recipient is not None:
-            raise ValueError("recipient picks messages being sent; leave it out for on=lookup")
+            raise ValueError("recipient picks what is being sent; leave it out for on=lookup")
+        return self
+
+    @model_validator(mode="after")
+    def _the_provider_is_asked_for_it(self) -> Self:
+        known = OPERATIONS[self.provider]
+        if self.on not in known:
+            raise ValueError(f"{self.provider} is asked for {', '.join(known)}; set `on` to one of these")
         return self
 
 
@@ -46,25 +64,39 @@ class Latency(_Fault):
 
 
 class Failure(_Fault):
-    """Nothing is accepted. `retry_after` and `rate_limit_reset` are seconds from now, sent as headers (not by SMTP)."""
+    """Nothing is accepted, or (`takes_effect`) all is, and only the answer says otherwise.
+
+    Razorpay's 502 is its GATEWAY_ERROR. `retry_after` and `rate_limit_reset` are seconds from now, sent as headers
+    (not by SMTP).
+    """
 
     kind: Literal["failure"] = "failure"
     status: Literal[429, 500, 502, 503]
+    takes_effect: bool = False
     retry_after: int | None = Field(default=None, ge=0)
     rate_limit_reset: int | None = Field(default=None, ge=0)
 
+    @model_validator(mode="after")
+    def _too_many_is_never_done(self) -> Self:
+        if self.takes_effect and self.status == 429:
+            raise ValueError("takes_effect is for 500, 502 and 503; what is answered with 429 was never done")
+        return self
+
 
 class Refusal(_Fault):
-    """Nothing is accepted; `code` is the provider's error code; SendGrid's and SES's are their statuses."""
+    """Nothing is accepted; `code` is the provider's error code; SendGrid's and SES's are their statuses.
+
+    Razorpay's is its reason.
+    """
 
     kind: Literal["refusal"] = "refusal"
-    code: int
+    code: int | str
 
     @model_validator(mode="after")
     def _code_is_one_of_the_providers(self) -> Self:
         known = REFUSALS[self.provider]
         if self.code not in known:
-            raise ValueError(f"{self.provider} refuses with {', '.join(map(str, sorted(known)))}")
+            raise ValueError(f"{self.provider} refuses with {', '.join(sorted(map(str, known)))}")
         return self
 
 

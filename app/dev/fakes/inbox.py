@@ -16,6 +16,7 @@ class Provider(StrEnum):
     SMTP = "smtp"
     TWILIO = "twilio"
     MSG91 = "msg91"
+    RAZORPAY = "razorpay"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,16 +10,24 @@ from starlette.responses import Response
 from app.dev.fakes.inbox import Message
 
 Clock = Callable[[], datetime]
+# Razorpay's requests that change something are told apart, for making an order moves no money.
+Operation = Literal["send", "lookup", "order", "charge"]
 
 # The credentials are nobody's business, the rest is the same on every request.
 _LEFT_OUT = frozenset({"authorization", "host", "connection", "accept", "accept-encoding", "content-length"})
 
 
 class Reply(NamedTuple):
-    """`accepted` reaches the inbox, unless a fault prevents it."""
+    """`accepted` reaches the inbox and `effect` is called, unless a fault prevents it.
+
+    `names` are what else than a recipient a fault can pick the request by; `operation` None goes by the method.
+    """
 
     answer: Response
     accepted: tuple[Message, ...] = ()
+    effect: Callable[[], None] | None = None
+    names: tuple[str, ...] = ()
+    operation: Operation | None = None
 
 
 class FakeProvider(Protocol):
@@ -27,12 +35,12 @@ class FakeProvider(Protocol):
         """What the real one would answer, on a good day."""
         ...
 
-    def failure(self, status: int) -> Response:
-        """Its own answer to a request that it could not serve: 429 or 500."""
+    def failure(self, status: int) -> Response | None:
+        """Its own answer to a request that it could not serve; None where a load balancer answers for it."""
         ...
 
-    def refusal(self, code: int, recipient: str) -> Response:
-        """Its answer to a message it will not deliver; `code` is one of its table of refusals."""
+    def refusal(self, code: str, recipient: str) -> Response:
+        """Its answer to what it will not do; `code` is one of its table of refusals."""
         ...
 
 

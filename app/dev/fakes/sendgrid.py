@@ -56,13 +56,14 @@ class FakeSendGrid:
         answer = Response(status_code=202, headers={"X-Message-Id": message_id})
         return Reply(answer, tuple(self._messages(mail, message_id, telling_headers(request))))
 
-    def failure(self, status: int) -> Response:
-        message = "too many requests" if status == 429 else "internal error"
-        return _error(status, message)
+    def failure(self, status: int) -> Response | None:
+        message = {429: "too many requests", 500: "internal error"}.get(status)
+        return _error(status, message) if message else None
 
-    def refusal(self, code: int, recipient: str) -> Response:
-        message, field = REFUSALS[code]
-        return _error(code, message.format(recipient), field)
+    def refusal(self, code: str, recipient: str) -> Response:
+        status = int(code)
+        message, field = REFUSALS[status]
+        return _error(status, message.format(recipient), field)
 
     def _messages(self, mail: Mail, message_id: str, headers: dict[str, str]) -> Iterator[Message]:
         """One for each personalization, all under the same id."""

@@ -93,11 +93,12 @@ class FakeTwilio:
         except _Refused as refused:
             return Reply(_error(refused.code, refused.detail))
 
-    def failure(self, status: int) -> Response:
-        return _error({429: 20429, 500: 20500}[status])
+    def failure(self, status: int) -> Response | None:
+        code = {429: 20429, 500: 20500}.get(status)
+        return _error(code) if code else None
 
-    def refusal(self, code: int, recipient: str) -> Response:
-        return _error(code, recipient)
+    def refusal(self, code: str, recipient: str) -> Response:
+        return _error(int(code), recipient)
 
     async def _reply(self, request: Request) -> Reply:
         path: str = request.scope["path"]

@@ -184,6 +184,11 @@ class Settings(QueueSettings, DatabaseSettings):
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
     sms_countries: Countries = ("IN",)
 
+    # Without them nothing can be charged, and production does not start.
+    razorpay_key_id: str | None = Field(default=None, pattern=r"^rzp_(test|live)_[A-Za-z0-9]+$")
+    razorpay_key_secret: Key | None = None
+    razorpay_base_url: Origin = "https://api.razorpay.com"
+
     # Whether a message whose outcome nobody can tell is sent again (and counted as possibly twice).
     resend_unknown_mail: bool = True
     resend_unknown_sms: bool = True
@@ -240,6 +245,11 @@ class Settings(QueueSettings, DatabaseSettings):
                 (choice.upper(), "must not be console in production: nothing would be sent")
                 for choice in ("email_provider", "sms_provider")
                 if value(choice) == "console"
+            ]
+            faults += [
+                (name.upper(), "is not set, and without it nothing can be charged")
+                for name in ("razorpay_key_id", "razorpay_key_secret")
+                if not value(name)
             ]
             faults += _token_faults(value("admin_api_token"), value("admin_api_readonly_token"))
         return faults

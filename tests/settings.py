@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.dev.fakes import msg91, sendgrid, ses, twilio
+from app.dev.fakes import msg91, razorpay, sendgrid, ses, twilio
 from app.settings import Settings
 
 OPERATOR_TOKEN = "operator-token-for-tests-0123456789"
@@ -44,6 +44,9 @@ def make_settings(
         "msg91_template_order_shipped": "flow-order-shipped",
         "msg91_template_payment_failed": "flow-payment-failed",
         "msg91_template_subscription_renewal": "flow-subscription-renewal",
+        "razorpay_key_id": razorpay.KEY_ID,
+        "razorpay_key_secret": razorpay.KEY_SECRET,
+        "razorpay_base_url": fakes_url,
         "admin_api_token": OPERATOR_TOKEN,
         "admin_api_readonly_token": VIEWER_TOKEN,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from app.dev.fakes import msg91, sendgrid, ses, twilio
+from app.dev.fakes import msg91, razorpay, sendgrid, ses, twilio
 from app.dev.state import kept_secret
 from app.settings import PROJECT_ROOT
 
@@ -39,6 +39,9 @@ def development_settings(state: Path, fakes_url: str, smtp_port: int) -> dict[st
             f"MSG91_TEMPLATE_{kind}": f"flow-{kind.lower().replace('_', '-')}"
             for kind in ("ORDER_CONFIRMATION", "ORDER_SHIPPED", "PAYMENT_FAILED", "SUBSCRIPTION_RENEWAL")
         },
+        "RAZORPAY_KEY_ID": razorpay.KEY_ID,
+        "RAZORPAY_KEY_SECRET": razorpay.KEY_SECRET,
+        "RAZORPAY_BASE_URL": fakes_url,
         "ADMIN_API_TOKEN": kept_secret(state / "admin-api-token"),
     }
 

@@ -15,9 +15,18 @@ COMPLETE: Mapping[str, str] = {
     "TWILIO_ACCOUNT_SID": "AC0123456789abcdef0123456789abcdef",
     "TWILIO_AUTH_TOKEN": "twilio-secret",
     "TWILIO_PHONE_NUMBER": "+15005550006",
+    "RAZORPAY_KEY_ID": "rzp_test_key",
+    "RAZORPAY_KEY_SECRET": "razorpay-secret",
     "ADMIN_API_TOKEN": "operator-secret-0123456789abcdef",
 }
-SECRETS = ("redis-password", "database-password", "sendgrid-secret", "twilio-secret", "operator-secret")
+SECRETS = (
+    "redis-password",
+    "database-password",
+    "sendgrid-secret",
+    "twilio-secret",
+    "razorpay-secret",
+    "operator-secret",
+)
 
 
 @pytest.fixture
@@ -88,6 +97,9 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("SENDGRID_API_KEY", "SG.schlüssel", "ASCII"),
         ("TWILIO_ACCOUNT_SID", "foo/bar", "pattern"),
         ("TWILIO_PHONE_NUMBER", "+91 98123", "pattern"),
+        ("RAZORPAY_KEY_ID", "key", "pattern"),
+        ("RAZORPAY_KEY_SECRET", "schlüssel", "ASCII"),
+        ("RAZORPAY_BASE_URL", "https://api.razorpay.com/v1", "scheme and host only"),
         ("SENDGRID_MAX_PER_SECOND", "0", "greater than 0"),
         ("SENDGRID_MAX_PER_SECOND", "inf", "finite"),
         ("TWILIO_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
@@ -198,6 +210,14 @@ def test_a_missing_setting_is_named(environment: pytest.MonkeyPatch, variable: s
     environment.delenv(variable)
 
     assert list(faults_of()) == [variable]
+
+
+def test_development_goes_without_a_gateway(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ENVIRONMENT", "development")
+    environment.delenv("RAZORPAY_KEY_ID")
+    environment.delenv("RAZORPAY_KEY_SECRET")
+
+    assert read().razorpay_key_id is None
 
 
 def test_a_key_pasted_with_its_line_end_is_still_the_key(environment: pytest.MonkeyPatch) -> None:

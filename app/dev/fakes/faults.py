@@ -21,10 +21,10 @@ REFUSALS: Mapping[Provider, Collection[int] | Collection[str]] = {
 }
 OPERATIONS: Mapping[Provider, Sequence[Operation]] = {
     Provider.SENDGRID: ("send", "lookup"),
-    Provider.SES: ("send", "lookup"),
-    Provider.SMTP: ("send", "lookup"),
+    Provider.SES: ("send",),
+    Provider.SMTP: ("send",),
     Provider.TWILIO: ("send", "lookup"),
-    Provider.MSG91: ("send", "lookup"),
+    Provider.MSG91: ("send",),
     Provider.RAZORPAY: ("order", "charge", "lookup"),
 }
 

@@ -6,13 +6,14 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from app.db.clock import Clock, database_time
 from app.db.engine import Database
 from app.errors import Refused
 from app.jobs.failures import WrongArguments
 from app.jobs.slots import next_slot
 from app.jobs.task import Task
 from app.schedules import ledger
-from app.schedules.ledger import Clock, LastRun, database_time
+from app.schedules.ledger import LastRun
 from app.schedules.settling import ScheduledTask, scheduled_tasks, settle, start_job
 
 MICROSECOND = timedelta(microseconds=1)

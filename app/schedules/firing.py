@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 import structlog
 from sqlalchemy import text
 
+from app.db.clock import Clock, database_time
 from app.db.engine import Database
 from app.jobs.slots import next_slot
 from app.jobs.task import Task
 from app.schedules import ledger
-from app.schedules.ledger import Clock, database_time
 from app.schedules.settling import PROMPT, ScheduledTask, Settled, scheduled_tasks, settle
 
 log = structlog.stdlib.get_logger(__name__)

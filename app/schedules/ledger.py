@@ -1,17 +1,14 @@
 """The ledger of schedules: what is known of each, and the one row that a slot can have."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import DateTime, func, select, true, update
+from sqlalchemy import select, true, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.schedules import ScheduleRun, ScheduleState, SlotOutcome
-
-# Says what time it is, in UTC.
-Clock = Callable[[AsyncSession], Awaitable[datetime]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +19,6 @@ class LastRun:
     outcome: SlotOutcome
     job_id: str | None
     fired_at: datetime
-
-
-async def database_time(session: AsyncSession) -> datetime:
-    """The database's clock, which all workers share: now, not when the transaction began."""
-    return (await session.scalars(select(func.clock_timestamp(type_=DateTime(timezone=True))))).one()
 
 
 async def register(session: AsyncSession, names: Collection[str], now: datetime) -> None:

@@ -1,12 +1,10 @@
 """Schedules whose workers end, whose clocks are set and whose nights are odd: each slot becomes one thing."""
 
 import asyncio
-import types
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -20,6 +18,7 @@ from app.db.schedules import ScheduleRun
 from app.schedules.control import ScheduleControl
 from app.schedules.firing import ScheduleFiring
 from tests.clocks import minute_by_minute
+from tests.endings import ended_at
 from tests.integration.scheduled_tasks import (
     BERLIN,
     DAY,
@@ -71,31 +70,6 @@ async def test_several_workers_fire_each_slot_once_by_the_databases_clock(databa
         assert [job.key for job in started] == [
             f"schedule:deliver:{slot:%Y-%m-%dT%H:%M:%SZ}" for slot, outcome in slots.items() if outcome == "fired"
         ]
-
-
-@types.coroutine
-def ended_at(step: int, work: Coroutine[Any, Any, Any]) -> Generator[Any, Any, bool]:
-    """Runs it and cancels it at its so-manieth await; whether it came to its end before."""
-    sent = None
-    error: BaseException | None = None
-    for number in count(1):
-        try:
-            waiting_for = work.send(sent) if error is None else work.throw(error)
-        except StopIteration:
-            return True
-        except asyncio.CancelledError:
-            return False
-        sent = error = None
-        if number == step:
-            if waiting_for is None:
-                error = asyncio.CancelledError()
-                continue
-            waiting_for.cancel()
-        try:
-            sent = yield waiting_for
-        except BaseException as thrown:  # noqa: BLE001 -- handed on
-            error = thrown
-    raise AssertionError("count() never ends")
 
 
 async def test_a_worker_that_ends_at_any_await_leaves_a_slot_fired_once(database_url: str) -> None:

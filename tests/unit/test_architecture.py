@@ -13,7 +13,7 @@ LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
     ("app.schedules", "app.letters"),
-    ("app.notify", "app.outbox", "app.history"),
+    ("app.notify", "app.outbox", "app.history", "app.cleanup"),
     ("app.logs",),
     ("app.supervisor",),
     ("app.providers", "app.db", "app.jobs"),
@@ -37,6 +37,10 @@ STRANGERS = {
     ("app.letters", "app.notify"),
     ("app.letters", "app.schedules"),
     ("app.schedules", "app.letters"),
+    ("app.cleanup", "app.notify"),
+    ("app.cleanup", "app.outbox"),
+    ("app.notify", "app.cleanup"),
+    ("app.outbox", "app.cleanup"),
 }
 
 

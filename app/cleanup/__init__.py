@@ -1,0 +1,1 @@
+"""What is old in the shop's tables and Redis, and how it goes."""

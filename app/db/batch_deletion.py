@@ -1,0 +1,306 @@
+"""Deletes what is old from a table of any size, in short transactions, while everybody else goes on working."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    BigInteger,
+    ColumnElement,
+    Select,
+    String,
+    Table,
+    Text,
+    any_,
+    cast,
+    delete,
+    false,
+    func,
+    literal,
+    literal_column,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
+from sqlalchemy.types import UserDefinedType
+
+from app.db.batch_size import BatchSize
+from app.db.engine import Database
+
+log = structlog.stdlib.get_logger(__name__)
+
+# Where a row lies in its table: page, number on the page.
+Place = tuple[int, int]
+
+# Pages that one transaction looks through at most: 16 MiB, which a slow disk reads in the time of a batch.
+PAGES = 2_048
+# Of the time that a batch took, for which nothing is done after it.
+REST = 0.05
+# Who waits for a row that others have (an item of a cart) holds what it has already, and may be what those wait for:
+# far below deadlock_timeout (1 s), it is always us who give way. What a crash of the server takes back is deleted by
+# the next run, so that nobody has to wait for the disk.
+MANNERS = text("SELECT set_config('lock_timeout', '100ms', true), set_config('synchronous_commit', 'off', true)")
+# Source: PostgreSQL, appendix A. PostgreSQL 18 tells RESTRICT (23001) from the other foreign keys.
+FOREIGN_KEY = {"23503", "23001"}
+LOCKED = {"55P03", "40P01"}
+# Of the rows that a foreign key keeps, the log names so many.
+MOST_NAMED = 20
+
+
+class Tid(UserDefinedType[Place]):
+    """A row's place, as PostgreSQL's driver takes it: a pair of numbers."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:
+        return "tid"
+
+
+class Xid(UserDefinedType[str]):
+    """The number of a transaction."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_options: Any) -> str:
+        return "xid"
+
+
+@dataclass(frozen=True, slots=True)
+class OldRows:
+    """What may go: the rows of a table with one key column for which `is_old` holds.
+
+    `children` is the column of another table that refers to these rows, and whose own rows go with them by ON DELETE
+    CASCADE. A row with a child that was written while the deletion runs is in use, and stays.
+    """
+
+    kind: type[DeclarativeBase]
+    is_old: ColumnElement[bool]
+    children: InstrumentedAttribute[Any] | None = None
+
+    @property
+    def table(self) -> Table:
+        table = self.kind.__table__
+        if not isinstance(table, Table):
+            raise TypeError(f"the rows of {self.kind.__name__} lie in no table of their own")
+        return table
+
+    @property
+    def count(self) -> Select[int]:
+        return select(func.count()).select_from(self.table).where(self.is_old)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of rows so far. `childless` are among those deleted.
+
+    `refused` were kept by a foreign key, `in_use` by somebody who was writing them or their children just then.
+    """
+
+    deleted: int = 0
+    childless: int = 0
+    refused: int = 0
+    in_use: int = 0
+    refused_keys: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rows by their keys, all of them lying between two places, both included."""
+
+    keys: Sequence[Any]
+    first: Place
+    last: Place
+
+    def halves(self) -> list["_Batch"]:
+        middle = len(self.keys) // 2
+        return [_Batch(keys, self.first, self.last) for keys in (self.keys[:middle], self.keys[middle:])]
+
+
+class BatchDeletion:
+    """Walks through a table in the order in which its rows lie on disk, and deletes those that are old.
+
+    That order needs no index, reads and dirties each page once, and a walk can end at any time: what it deleted is
+    gone, and the next one passes quickly over the empty pages. A row that is moved behind the walk by a change is left
+    to the next.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        rows: OldRows,
+        *,
+        size: BatchSize | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._rows = rows
+        self._size = size or BatchSize()
+        self._clock = clock
+        self._rest = rest
+        self._key = rows.table.primary_key.columns[0]
+        self._place = literal_column(f"{rows.table.fullname}.ctid", Tid())
+        self._oldest_transaction = ""
+        self.tally = Tally()
+
+    async def run(self, told: Callable[[Tally], None]) -> None:
+        """Deletes what is old by now; `told` is called after each transaction that did something.
+
+        Ended at any await, it leaves `tally` behind, which may lack the last transaction. Raises DatabaseUnavailable.
+        """
+        async with self._database.session() as session:
+            self._oldest_transaction, pages = (await session.execute(self._beginning())).one()
+        after: Place = (0, 0)
+        while after[0] < pages:
+            began = self._clock()
+            limit = self._size.rows
+            end = (after[0] + PAGES, 0)
+            found = await self._next_batch(after, end, limit)
+            took = self._clock() - began
+            after = found.last if len(found.keys) == limit else end
+            if found.keys:
+                self._size.learn(len(found.keys), took)
+                told(self.tally)
+            await self._rest(took * REST)
+        if self.tally.refused:
+            log.warning(
+                "deletion.refused",
+                table=self._rows.table.fullname,
+                rows=self.tally.refused,
+                some_keys=self.tally.refused_keys,
+            )
+
+    def _beginning(self) -> Select[str, int]:
+        """The oldest transaction that has not ended, and how many pages there are: what comes later is not old."""
+        oldest = cast(cast(func.pg_snapshot_xmin(func.pg_current_snapshot()), Xid()), Text)
+        page = cast(func.current_setting("block_size"), BigInteger)
+        return select(oldest, cast(func.pg_relation_size(self._rows.table.fullname) / page, BigInteger))
+
+    async def _next_batch(self, after: Place, end: Place, limit: int) -> _Batch:
+        """Deletes old rows behind `after` and before `end`, at most `limit`, and returns which they were."""
+        batch = _Batch([], after, end)
+        try:
+            async with self._database.session() as session:
+                await session.execute(MANNERS)
+                within = (self._place > _tid(after)) & (self._place < _tid(end))
+                batch = await self._locked(session, within, limit)
+                deleted, childless = await self._delete(session, batch)
+        except DBAPIError as error:
+            if not batch.keys or not _is_because_of_a_row(error):
+                raise
+            await self._one_by_one(batch, error)
+        else:
+            self._note(batch, deleted, childless)
+        return batch
+
+    async def _one_by_one(self, batch: _Batch, error: DBAPIError) -> None:
+        """Deletes all of a batch but the rows that can't be, which are found by halving it."""
+        failed = [(batch, error)]
+        while failed:
+            batch, error = failed.pop()
+            if len(batch.keys) == 1:
+                self._keep(batch.keys[0], error)
+                continue
+            for half in batch.halves():
+                try:
+                    async with self._database.session() as session:
+                        await session.execute(MANNERS)
+                        within = self._place.between(_tid(half.first), _tid(half.last))
+                        locked = await self._locked(session, within & self._is_one_of(half.keys), len(half.keys))
+                        deleted, childless = await self._delete(session, locked)
+                except DBAPIError as still:
+                    if not _is_because_of_a_row(still):
+                        raise
+                    failed.append((half, still))
+                else:
+                    self._note(half, deleted, childless)
+
+    async def _locked(self, session: AsyncSession, within: ColumnElement[bool], limit: int) -> _Batch:
+        """Old rows, locked and so as they are; those that somebody else has locked are passed over.
+
+        FOR UPDATE: whoever adds a child locks the row too, and until the end of this transaction nobody can.
+        """
+        found = (
+            select(self._key.label("key"), self._place.label("place"))
+            .where(within, self._rows.is_old)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .subquery()
+        )
+        keys, first, last = (
+            await session.execute(select(func.array_agg(found.c.key), func.min(found.c.place), func.max(found.c.place)))
+        ).one()
+        return _Batch(keys or [], first, last)
+
+    async def _delete(self, session: AsyncSession, batch: _Batch) -> tuple[int, int]:
+        """How many of the locked rows were deleted, and how many of these had no children.
+
+        A statement of its own: it sees every child that was added until the rows were locked.
+        """
+        if not batch.keys:
+            return 0, 0
+        # The places keep the planner from reading the table for its keys.
+        statement = delete(self._rows.table).where(
+            self._place.between(_tid(batch.first), _tid(batch.last)), self._is_one_of(batch.keys)
+        )
+        if self._rows.children is None:
+            gone = statement.returning(false().label("is_parent")).cte("gone")
+        else:
+            parents = self._parents(self._rows.children, batch.keys)
+            in_use = select(parents.c.key).where(parents.c.is_in_use)
+            is_parent = self._key.in_(select(parents.c.key))
+            gone = statement.where(self._key.not_in(in_use)).returning(is_parent.label("is_parent")).cte("gone")
+        deleted, childless = (
+            await session.execute(select(func.count(), func.count().filter(~gone.c.is_parent)).select_from(gone))
+        ).one()
+        return deleted, childless
+
+    def _parents(self, children: InstrumentedAttribute[Any], keys: Sequence[Any]) -> CTE:
+        """Which of the keys have children, and whether one of those was written since the walk began."""
+        written_by = literal_column(f"{children.table.fullname}.xmin", Xid())
+        array = ARRAY(self._key.type)
+        # The age of a transaction is how many began after it.
+        since = func.age(cast(literal(self._oldest_transaction, String), Xid()))
+        return (
+            select(children.label("key"), func.bool_or(func.age(written_by) <= since).label("is_in_use"))
+            # Behind a subquery: the planner would look up each key's frequency, for longer than it takes to find them.
+            .where(children == any_(cast(select(literal(keys, array)).scalar_subquery(), array)))
+            .group_by(children)
+            .cte("parents")
+        )
+
+    def _is_one_of(self, keys: Sequence[Any]) -> ColumnElement[bool]:
+        return self._key == any_(literal(keys, ARRAY(self._key.type)))
+
+    def _note(self, batch: _Batch, deleted: int, childless: int) -> None:
+        self.tally.deleted += deleted
+        self.tally.childless += childless
+        self.tally.in_use += len(batch.keys) - deleted
+
+    def _keep(self, key: Any, error: DBAPIError) -> None:
+        if _sqlstate(error) in LOCKED:
+            self.tally.in_use += 1
+            return
+        self.tally.refused += 1
+        if len(self.tally.refused_keys) < MOST_NAMED:
+            self.tally.refused_keys.append(key)
+
+
+def _tid(place: Place) -> ColumnElement[Place]:
+    return cast(literal(place, Tid()), Tid())
+
+
+def _is_because_of_a_row(error: DBAPIError) -> bool:
+    """Whether the same would succeed without some of the rows."""
+    return _sqlstate(error) in FOREIGN_KEY | LOCKED
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""

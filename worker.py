@@ -18,13 +18,14 @@ from app.jobs.registry import health_key
 from app.jobs.serializer import deserialize, serialize
 from app.logs import configure_logging
 from app.settings import Settings, settings_or_exit
-from app.tasks import TASKS
+from app.tasks.schedules import tasks_by
 from app.tasks.serving import serve
 
 settings = settings_or_exit(Settings)
 configure_logging(settings)
 # arq's command line makes its loop by the policy. A job costs an eighth less CPU on this one.
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+tasks = tasks_by(settings)
 
 
 class WorkerSettings:
@@ -37,9 +38,9 @@ class WorkerSettings:
             timeout=task.time_limit,
             max_tries=task.retry.max_tries,
         )
-        for task in TASKS
+        for task in tasks
     ]
-    cron_jobs = [task.schedule.cron for task in TASKS if task.schedule is not None]
+    cron_jobs = [task.schedule.cron for task in tasks if task.schedule is not None]
     # For --check; the stock worker itself is only a shell and stays offline.
     redis_settings = RedisSettings.from_dsn(settings.redis_url.get_secret_value())
     redis_pool = OfflinePool()

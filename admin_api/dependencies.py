@@ -15,7 +15,7 @@ from app.db.engine import Database
 from app.history.reader import HistoryReader
 from app.jobs.pool import JobPool
 from app.settings import Settings
-from app.tasks import TASKS
+from app.tasks.schedules import tasks_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Services:
 @asynccontextmanager
 async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     """Gives `app` what the router needs, for as long as the context lasts."""
-    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
+    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks_by(settings))
     database = Database(settings.database_url.get_secret_value(), application_name="indostar admin api")
     opened = Services(
         pool, database, HistoryReader(database), settings.admin_api_token, settings.admin_api_readonly_token

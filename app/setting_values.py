@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import time
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -117,6 +118,12 @@ def _timezone(value: str) -> str:
     return value
 
 
+def _time_of_day(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError("must be a time of day like 04:30")
+    return value
+
+
 def _ascii_address(value: str) -> str:
     # As recipients' are: not every server on the way speaks SMTPUTF8, so the domain goes as punycode.
     address = validate_email(value, check_deliverability=False, allow_smtputf8=False)
@@ -147,6 +154,7 @@ Key = Annotated[SecretStr, AfterValidator(_header_text)]
 PerSecond = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 InFlight = Annotated[int, Field(ge=1)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
+TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 Countries = Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)]
 MailAddress = Annotated[str, AfterValidator(_ascii_address)]

@@ -29,6 +29,7 @@ from app.setting_values import (
     PerSecond,
     PostgresUrl,
     RedisUrl,
+    TimeOfDay,
     Timezone,
     WebUrl,
     dlt_template,
@@ -201,6 +202,12 @@ class Settings(QueueSettings, DatabaseSettings):
 
     # Whose clocks the schedules go by.
     schedule_timezone: Timezone = "UTC"
+    # When to delete old audit logs and abandoned sessions each day; by itself never where it is not set.
+    audit_log_cleanup_at: TimeOfDay | None = None
+    session_cleanup_at: TimeOfDay | None = None
+
+    # Where the shop's backend keeps its tokens and sessions, if that is not the queue's Redis.
+    tokens_redis_url: RedisUrl | None = None
 
     notifications_concurrency: int = Field(default=100, ge=1, le=10_000)
     subscriptions_concurrency: int = Field(default=20, ge=1, le=10_000)

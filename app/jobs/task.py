@@ -1,15 +1,17 @@
 """Declaring a task once: its queue, retries, limits and schedule beside the function that does it."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from difflib import get_close_matches
-from typing import Any, Concatenate, Generic, ParamSpec, Required, TypedDict, TypeVar, Unpack
+from typing import Any, Concatenate, Generic, ParamSpec, Required, Self, TypedDict, TypeVar, Unpack, cast
 
 from arq.connections import ArqRedis
-from arq.cron import CronJob
+from arq.cron import CronJob, cron
 from arq.jobs import Job
+from arq.typing import WorkerCoroutine
 
 from app.jobs.arguments import ArgumentCheck, TaskArguments
 from app.jobs.context import Context
@@ -90,9 +92,9 @@ class Task(Generic[P, R]):
         if reserved := RESERVED_ARGUMENTS & self.arguments.model.model_fields.keys():
             raise TypeError(f"{self.name} has an argument {', '.join(sorted(reserved))}: the outbox needs that name")
         self.limit = Limit(f"task:{self.name}", options.get("max_per_second"), options.get("max_in_flight"))
-        cron = options.get("schedule")
+        schedule = options.get("schedule")
         catch_up = options.get("catch_up", CATCH_UP)
-        self.schedule = Schedule.declared(cron(function), catch_up, self.arguments) if cron else None
+        self.schedule = Schedule.declared(schedule(function), catch_up, self.arguments) if schedule else None
 
     async def __call__(self, context: Context, /, *args: P.args, **kwargs: P.kwargs) -> R:
         run: Callable[..., Awaitable[R]] = self.function
@@ -105,6 +107,12 @@ class Task(Generic[P, R]):
     def using(self, **options: Unpack[EnqueueOptions]) -> "TaskWithOptions[P, R]":
         """The same task with arq's enqueue options: `await task.using(defer_by=...).enqueue(pool, ...)`."""
         return TaskWithOptions(self, options)
+
+    def daily(self, at: time) -> Self:
+        """The same task, run by itself at that time of each day instead of by the schedule it was declared with."""
+        twin, function = copy(self), cast("WorkerCoroutine", self.function)
+        twin.schedule = Schedule.declared(cron(function, hour=at.hour, minute=at.minute), CATCH_UP, self.arguments)
+        return twin
 
     def shown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments as viewers and logs see them: what is not declared visible is masked."""
@@ -159,6 +167,14 @@ class TaskRegistry:
             return task
 
         return declare
+
+    def with_daily(self, times: Mapping[str, time | None]) -> "TaskRegistry":
+        """The same tasks; those named run by themselves each day, where a time is given."""
+        registry = TaskRegistry()
+        for name, task in self._tasks.items():
+            at = times.get(name)
+            registry._tasks[name] = task if at is None else task.daily(at)
+        return registry
 
     def __getitem__(self, name: str) -> Task[Any, Any]:
         try:

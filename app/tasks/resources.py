@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 from pydantic import SecretStr
 
+from app.cleanup.keys import TokensRedis
 from app.db.engine import Database
 from app.jobs.context import Resources
 from app.jobs.limits import Limit
@@ -30,10 +31,11 @@ LAST_RECORDS_SECONDS = 20
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Settings, Database and Messenger for one worker process. Nothing is connected until it is used."""
+    """Settings, Database, Messenger and TokensRedis for one worker process. Nothing is connected until it is used."""
     # An order confirmation sends its mail and its SMS at the same time.
     connections = 2 * settings.notifications_concurrency + settings.subscriptions_concurrency
     database = Database(settings.database_url.get_secret_value(), application_name="indostar worker")
+    tokens = TokensRedis.from_url((settings.tokens_redis_url or settings.redis_url).get_secret_value())
     async with http_client(max_connections=connections) as client:
         email = email_provider(settings, client)
         messenger = Messenger(
@@ -45,12 +47,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             resend_unknown_sms=settings.resend_unknown_sms,
         )
         try:
-            yield Resources([settings, database, messenger])
+            yield Resources([settings, database, messenger, tokens])
         finally:
             # What became of messages is to be on record before the connection goes, but nobody waits for ever.
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
                     await messenger.drained()
+            await tokens.aclose()
             await database.close()
             if isinstance(email, Smtp):
                 await email.aclose()

@@ -19,6 +19,7 @@ from app.jobs.pool import JobPool
 from app.jobs.queues import Queue
 from app.jobs.registry import health_key
 from app.jobs.shell import run_instead
+from app.jobs.task import TaskRegistry
 from app.jobs.worker import Worker, WorkerOptions
 from app.letters.retention import OLD_ENDS
 from app.logs import configure_logging
@@ -28,8 +29,8 @@ from app.outbox.retention import OLD_ROWS
 from app.schedules.firing import ScheduleFiring
 from app.schedules.retention import OLD_RUNS
 from app.settings import Settings
-from app.tasks.registry import TASKS
 from app.tasks.resources import open_resources, provider_limits
+from app.tasks.schedules import tasks_by
 
 # What is kept as long as history, in the order in which it can go.
 OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS)
@@ -52,11 +53,12 @@ def serve(settings: Settings, queues: Collection[Queue]) -> Hook:
 @asynccontextmanager
 async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterator[Worker]:
     """A worker of the shop's tasks with all that they work with."""
-    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), TASKS)
+    tasks = tasks_by(settings)
+    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks)
     stream = EventStream(pool.connection_pool)
     try:
         async with open_resources(settings) as resources:
-            companions = _companions(settings, options, pool, stream, resources[Database])
+            companions = _companions(settings, options, tasks, pool, stream, resources[Database])
             yield Worker(pool, resources, replace(options, companions=[*options.companions, *companions]))
     finally:
         await stream.aclose()
@@ -64,13 +66,18 @@ async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterat
 
 
 def _companions(
-    settings: Settings, options: WorkerOptions, pool: JobPool, stream: EventStream, database: Database
+    settings: Settings,
+    options: WorkerOptions,
+    tasks: TaskRegistry,
+    pool: JobPool,
+    stream: EventStream,
+    database: Database,
 ) -> list[Companion]:
     """What every worker takes part in, whichever queues it serves."""
     candidate = uuid4().hex
     everywhere: list[Companion] = [
         OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
-        Projector(database, stream, TASKS, Lease(database, Projector.name, candidate), end_failed),
+        Projector(database, stream, tasks, Lease(database, Projector.name, candidate), end_failed),
         EventBound(stream, settings.events_max_mb << 20),
     ]
     if options.burst:
@@ -78,7 +85,7 @@ def _companions(
     turn = Lease(database, HistoryHousekeeping.name, candidate, length=EVERY)
     return [
         *everywhere,
-        ScheduleFiring(database, TASKS, ZoneInfo(settings.schedule_timezone)),
+        ScheduleFiring(database, tasks, ZoneInfo(settings.schedule_timezone)),
         HistoryHousekeeping(database, stream, turn, timedelta(days=settings.history_days), OLD_WITH_HISTORY),
     ]
 

@@ -126,6 +126,9 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_no=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "order_number=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_number=V order_total=V", "one name for two"),
+        ("AUDIT_LOG_CLEANUP_AT", "4", "time of day"),
+        ("SESSION_CLEANUP_AT", "24:00", "time of day"),
+        ("TOKENS_REDIS_URL", "http://localhost", "must begin with redis://"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_wrong(

@@ -84,15 +84,15 @@ class AbandonedKeys:
         asked_idle_time = self.asks_idle_time
         abandoned = []
         for key in keys:
-            ttl = _checked(next(answers))
+            ttl = next(answers)
             idle = self._idle_seconds(next(answers)) if asked_idle_time else None
             if ttl == NO_KEY:
                 continue
             self._tally_of(key).total += 1
             is_idle = idle is not None and self._idle is not None and idle >= self._idle
-            if (ttl == NO_EXPIRY or is_idle) and not self._dry_run:
+            if is_idle or _checked(ttl) == NO_EXPIRY:
                 abandoned.append(key)
-        return abandoned
+        return [] if self._dry_run else abandoned
 
     def removal(self, key: bytes) -> tuple[Any, ...]:
         """The command that removes it if it is still abandoned: it may have been set anew."""

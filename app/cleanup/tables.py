@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from app.db.batch_deletion import OldRows
+from app.db.old_rows import OldRows
 from app.db.shop import AuditLog, Cart, CartItem
 
 

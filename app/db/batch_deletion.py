@@ -14,7 +14,6 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     String,
-    Table,
     Text,
     any_,
     cast,
@@ -28,19 +27,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.batch_size import BatchSize
+from app.db.batch_size import MOST, BatchSize
 from app.db.engine import Database
+from app.db.old_rows import OldRows
+from app.db.places import Place, Tid, Xid, tid
 
 log = structlog.stdlib.get_logger(__name__)
 
-# Where a row lies in its table: page, number on the page.
-Place = tuple[int, int]
-
 # Pages that one transaction looks through at most: 16 MiB, which a slow disk reads in the time of a batch.
 PAGES = 2_048
+# Without children no keys travel, and rows go by their places alone.
+MOST_AT_ONCE = 100_000
 # Of the time that a batch took, for which nothing is done after it.
 REST = 0.05
 # Who waits for a row that others have (an item of a cart) holds what it has already, and may be what those wait for:
@@ -52,48 +51,6 @@ FOREIGN_KEY = {"23503", "23001"}
 LOCKED = {"55P03", "40P01"}
 # Of the rows that a foreign key keeps, the log names so many.
 MOST_NAMED = 20
-
-
-class Tid(UserDefinedType[Place]):
-    """A row's place, as PostgreSQL's driver takes it: a pair of numbers."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_options: Any) -> str:
-        return "tid"
-
-
-class Xid(UserDefinedType[str]):
-    """The number of a transaction."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_options: Any) -> str:
-        return "xid"
-
-
-@dataclass(frozen=True, slots=True)
-class OldRows:
-    """What may go: the rows of a table with one key column for which `is_old` holds.
-
-    `children` is the column of another table that refers to these rows, and whose own rows go with them by ON DELETE
-    CASCADE. A row with a child that was written while the deletion runs is in use, and stays.
-    """
-
-    kind: type[DeclarativeBase]
-    is_old: ColumnElement[bool]
-    children: InstrumentedAttribute[Any] | None = None
-
-    @property
-    def table(self) -> Table:
-        table = self.kind.__table__
-        if not isinstance(table, Table):
-            raise TypeError(f"the rows of {self.kind.__name__} lie in no table of their own")
-        return table
-
-    @property
-    def count(self) -> Select[int]:
-        return select(func.count()).select_from(self.table).where(self.is_old)
 
 
 @dataclass(slots=True)
@@ -142,7 +99,7 @@ class BatchDeletion:
     ) -> None:
         self._database = database
         self._rows = rows
-        self._size = size or BatchSize()
+        self._size = size or BatchSize(most=MOST_AT_ONCE if rows.children is None else MOST)
         self._clock = clock
         self._rest = rest
         self._key = rows.table.primary_key.columns[0]
@@ -162,11 +119,10 @@ class BatchDeletion:
             began = self._clock()
             limit = self._size.rows
             end = (after[0] + PAGES, 0)
-            found = await self._next_batch(after, end, limit)
+            rows, after = await self._next_batch(after, end, limit)
             took = self._clock() - began
-            after = found.last if len(found.keys) == limit else end
-            if found.keys:
-                self._size.learn(len(found.keys), took)
+            if rows:
+                self._size.learn(rows, took)
                 told(self.tally)
             await self._rest(took * REST)
         if self.tally.refused:
@@ -183,13 +139,22 @@ class BatchDeletion:
         page = cast(func.current_setting("block_size"), BigInteger)
         return select(oldest, cast(func.pg_relation_size(self._rows.table.fullname) / page, BigInteger))
 
-    async def _next_batch(self, after: Place, end: Place, limit: int) -> _Batch:
-        """Deletes old rows behind `after` and before `end`, at most `limit`, and returns which they were."""
+    async def _next_batch(self, after: Place, end: Place, limit: int) -> tuple[int, Place]:
+        """Deletes old rows behind `after` and before `end`, at most `limit`: how many it met, and where to go on."""
+        within = (self._place > tid(after)) & (self._place < tid(end))
+        if self._rows.children is None:
+            try:
+                rows, last = await self._delete_at_once(within, limit)
+            except DBAPIError as error:
+                if not _is_because_of_a_row(error):
+                    raise
+            else:
+                self.tally.deleted += rows
+                return rows, last if rows == limit else end
         batch = _Batch([], after, end)
         try:
             async with self._database.session() as session:
                 await session.execute(MANNERS)
-                within = (self._place > _tid(after)) & (self._place < _tid(end))
                 batch = await self._locked(session, within, limit)
                 deleted, childless = await self._delete(session, batch)
         except DBAPIError as error:
@@ -198,7 +163,22 @@ class BatchDeletion:
             await self._one_by_one(batch, error)
         else:
             self._note(batch, deleted, childless)
-        return batch
+        return len(batch.keys), batch.last if len(batch.keys) == limit else end
+
+    async def _delete_at_once(self, within: ColumnElement[bool], limit: int) -> tuple[int, Place]:
+        """How many rows were deleted, and the place of the last: one statement does where nobody asks which they were.
+
+        It takes half the time of locking them and deleting them by their keys.
+        """
+        unlocked = select(self._place).where(within, self._rows.is_old).limit(limit).with_for_update(skip_locked=True)
+        places = func.array(unlocked.scalar_subquery(), type_=ARRAY(Tid()))
+        gone = delete(self._rows.table).where(self._place == any_(places)).returning(self._place.label("place")).cte()
+        async with self._database.session() as session:
+            await session.execute(MANNERS)
+            deleted, last = (
+                await session.execute(select(func.count(), func.max(gone.c.place)).select_from(gone))
+            ).one()
+        return deleted, last
 
     async def _one_by_one(self, batch: _Batch, error: DBAPIError) -> None:
         """Deletes all of a batch but the rows that can't be, which are found by halving it."""
@@ -212,7 +192,7 @@ class BatchDeletion:
                 try:
                     async with self._database.session() as session:
                         await session.execute(MANNERS)
-                        within = self._place.between(_tid(half.first), _tid(half.last))
+                        within = self._place.between(tid(half.first), tid(half.last))
                         locked = await self._locked(session, within & self._is_one_of(half.keys), len(half.keys))
                         deleted, childless = await self._delete(session, locked)
                 except DBAPIError as still:
@@ -246,9 +226,9 @@ class BatchDeletion:
         """
         if not batch.keys:
             return 0, 0
-        # The places keep the planner from reading the table for its keys.
+        # The places keep the planner from reading the whole table for its keys.
         statement = delete(self._rows.table).where(
-            self._place.between(_tid(batch.first), _tid(batch.last)), self._is_one_of(batch.keys)
+            self._place.between(tid(batch.first), tid(batch.last)), self._is_one_of(batch.keys)
         )
         if self._rows.children is None:
             gone = statement.returning(false().label("is_parent")).cte("gone")
@@ -291,10 +271,6 @@ class BatchDeletion:
         self.tally.refused += 1
         if len(self.tally.refused_keys) < MOST_NAMED:
             self.tally.refused_keys.append(key)
-
-
-def _tid(place: Place) -> ColumnElement[Place]:
-    return cast(literal(place, Tid()), Tid())
 
 
 def _is_because_of_a_row(error: DBAPIError) -> bool:

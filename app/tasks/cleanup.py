@@ -11,9 +11,10 @@ from pydantic import Field, Strict
 
 from app.cleanup.keys import AbandonedKeys, KeyTally, TokensRedis
 from app.cleanup.tables import audit_logs_older_than, carts_older_than
-from app.db.batch_deletion import BatchDeletion, OldRows, Tally
+from app.db.batch_deletion import BatchDeletion, Tally
 from app.db.clock import database_time
 from app.db.engine import Database
+from app.db.old_rows import OldRows
 from app.jobs.context import Context
 from app.jobs.queues import Queue
 from app.jobs.time_limits import SoftTimeLimitExceeded

@@ -12,9 +12,10 @@ from sqlalchemy import Text, func, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from app.cleanup.tables import audit_logs_older_than, carts_older_than
-from app.db.batch_deletion import BatchDeletion, OldRows, Tally
+from app.db.batch_deletion import BatchDeletion, Tally
 from app.db.batch_size import BatchSize
 from app.db.engine import Database
+from app.db.old_rows import OldRows
 from app.db.shop import AuditLog, Cart, CartItem
 from tests.endings import ended_at
 from tests.waiting import PATIENCE, until

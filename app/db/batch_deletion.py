@@ -18,12 +18,12 @@ from sqlalchemy import (
     any_,
     cast,
     delete,
-    false,
     func,
     literal,
     literal_column,
     select,
     text,
+    true,
 )
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -55,7 +55,7 @@ MOST_NAMED = 20
 
 @dataclass(slots=True)
 class Tally:
-    """What became of rows so far. `childless` are among those deleted.
+    """What became of rows so far. `childless` are among those deleted, where rows can have children at all.
 
     `refused` were kept by a foreign key, `in_use` by somebody who was writing them or their children just then.
     """
@@ -231,7 +231,7 @@ class BatchDeletion:
             self._place.between(tid(batch.first), tid(batch.last)), self._is_one_of(batch.keys)
         )
         if self._rows.children is None:
-            gone = statement.returning(false().label("is_parent")).cte("gone")
+            gone = statement.returning(true().label("is_parent")).cte("gone")
         else:
             parents = self._parents(self._rows.children, batch.keys)
             in_use = select(parents.c.key).where(parents.c.is_in_use)

@@ -78,7 +78,7 @@ async def items_of(database: Database) -> list[int]:
         return list(await session.scalars(select(CartItem.cart_id).order_by(CartItem.id)))
 
 
-async def delete_old_carts(database: Database, *, batch: int = 10, rows: OldRows | None = None) -> Tally:
+async def delete_old(database: Database, *, batch: int = 10, rows: OldRows | None = None) -> Tally:
     deletion = BatchDeletion(database, rows or carts_older_than(NOW - MONTH), size=BatchSize(first=batch, most=batch))
     await deletion.run(lambda _tally: None)
     return deletion.tally
@@ -100,7 +100,7 @@ async def test_exactly_the_carts_older_than_the_cutoff_go_with_their_items(
     cutoff = (now - MONTH).astimezone(UTC).replace(tzinfo=None)
     await fill_carts(database, [cutoff - timedelta(seconds=age) for age, _ in carts], [items for _, items in carts])
 
-    tally = await delete_old_carts(database, batch=batch, rows=carts_older_than(now - MONTH))
+    tally = await delete_old(database, batch=batch, rows=carts_older_than(now - MONTH))
 
     young = [(number, items) for number, (age, items) in enumerate(carts, 1) if age <= 0]
     old = [items for age, items in carts if age > 0]
@@ -109,20 +109,38 @@ async def test_exactly_the_carts_older_than_the_cutoff_go_with_their_items(
     assert tally == Tally(deleted=len(old), childless=old.count(0))
 
 
-async def test_old_audit_logs_go(database: Database) -> None:
-    cutoff = YOUNG - MONTH
-    written = [cutoff + timedelta(seconds=seconds) for seconds in range(-250, 250)]
+async def write_audit_logs(database: Database, written: Sequence[datetime]) -> None:
+    """Numbered from 1, written at those times (naive UTC)."""
+    log = {"actor_id": 1, "action_type": "a", "object_type": "o", "object_id": 1, "details": {}}
     async with database.session() as session:
         await session.execute(WITHOUT_PARENTS)
-        rows = [{"actor_id": 1, "action_type": "a", "object_type": "o", "object_id": 1, "details": {}, "created_at": at}
-                for at in written]  # fmt: skip
-        await session.execute(insert(AuditLog), rows)
+        await session.execute(insert(AuditLog), [log | {"created_at": at} for at in written])
 
-    tally = await delete_old_carts(database, batch=100, rows=audit_logs_older_than(NOW - MONTH))
+
+async def test_old_audit_logs_go(database: Database) -> None:
+    written = [YOUNG - MONTH + timedelta(seconds=seconds) for seconds in range(-250, 250)]
+    await write_audit_logs(database, written)
+
+    tally = await delete_old(database, batch=100, rows=audit_logs_older_than(NOW - MONTH))
 
     async with database.session() as session:
         assert list(await session.scalars(select(AuditLog.created_at).order_by(AuditLog.id))) == written[250:]
-    assert tally.deleted == 250
+    assert tally == Tally(deleted=250)
+
+
+async def test_audit_logs_that_cannot_go_are_counted_and_the_others_go(database: Database) -> None:
+    await write_audit_logs(database, [OLD] * 50)
+    async with database.session() as session:
+        await session.execute(text("CREATE TABLE complaints (audit_log_id integer REFERENCES audit_logs)"))
+        await session.execute(text("INSERT INTO complaints VALUES (1), (33)"))
+
+    async with database.session() as auditor:
+        await auditor.execute(select(AuditLog.id).where(AuditLog.id == 20).with_for_update())
+        tally = await delete_old(database, batch=20, rows=audit_logs_older_than(NOW - MONTH))
+
+    async with database.session() as session:
+        assert list(await session.scalars(select(AuditLog.id).order_by(AuditLog.id))) == [1, 20, 33]
+    assert tally == Tally(deleted=47, refused=2, refused_keys=[1, 33])
 
 
 async def test_old_rows_are_found_on_whatever_page_they_lie(database: Database) -> None:
@@ -140,7 +158,7 @@ async def test_old_rows_are_found_on_whatever_page_they_lie(database: Database) 
             {"old": OLD, "young": YOUNG},
         )
 
-    tally = await delete_old_carts(database)
+    tally = await delete_old(database)
 
     assert tally.deleted == 15
     assert len(await cart_ids(database)) == 15_000 - 15
@@ -153,7 +171,7 @@ async def test_carts_that_somebody_is_changing_are_passed_over(database: Databas
         await session.execute(update(Cart).where(Cart.id == 7).values(coupon_code="MILK"))
         async with database.session() as other:
             await other.execute(insert(CartItem).values(cart_id=8, product_id=1, unit_price=64))
-            tally = await delete_old_carts(database)
+            tally = await delete_old(database)
 
     assert await cart_ids(database) == [7, 8]
     assert tally.deleted == 28
@@ -220,7 +238,7 @@ async def test_customers_who_touch_carts_all_the_time_lose_none(database: Databa
                 (touched if cart % 2 else filled).add(cart)
 
     customers = [asyncio.create_task(customer(first)) for first in (7, 5, 3)]
-    tally = await delete_old_carts(database, batch=20)
+    tally = await delete_old(database, batch=20)
     is_over.set()
     await asyncio.gather(*customers)
 
@@ -238,7 +256,7 @@ async def test_who_waits_for_what_we_have_is_never_the_one_to_give_way(database:
 
     async with database.session() as customer:
         await customer.execute(update(CartItem).where(CartItem.cart_id == 12).values(quantity=2))
-        running = asyncio.create_task(delete_old_carts(database))
+        running = asyncio.create_task(delete_old(database))
         # Waits for us, or is there before us: it may go on either way.
         await customer.execute(update(Cart).where(Cart.id == 12).values(updated_at=YOUNG))
     tally = await running
@@ -256,7 +274,7 @@ async def test_rows_that_a_foreign_key_keeps_are_counted_and_the_others_go(datab
         await session.execute(text("INSERT INTO gifts VALUES (3), (4), (77)"))
         await session.execute(text("INSERT INTO notes VALUES (50)"))
 
-    tally = await delete_old_carts(database, batch=40)
+    tally = await delete_old(database, batch=40)
 
     assert await cart_ids(database) == await items_of(database) == [3, 4, 50, 77]
     assert tally == Tally(deleted=96, refused=4, refused_keys=tally.refused_keys)
@@ -276,7 +294,7 @@ async def test_what_is_wrong_with_no_row_is_raised(database: Database) -> None:
         )
 
     with pytest.raises(DBAPIError, match="not on Sundays"):
-        await delete_old_carts(database)
+        await delete_old(database)
 
 
 async def test_ended_at_any_await_and_run_again_it_ends_where_one_run_would_have(database_url: str) -> None:
@@ -298,7 +316,7 @@ async def test_ended_at_any_await_and_run_again_it_ends_where_one_run_would_have
             await database.close()
             await until(has_gone)
             left = [cart for cart in await cart_ids(setting_up) if cart % 2]
-            again = await delete_old_carts(setting_up, batch=4)
+            again = await delete_old(setting_up, batch=4)
 
             # The last transaction may have been committed without anybody hearing of it.
             assert 10 - len(left) - deletion.tally.deleted in (0, 4, 2)

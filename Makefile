@@ -49,8 +49,8 @@ fix: $(STAMP)  ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) $(PEERS_STAMP)  ## Speed and memory, ours and the peers' (ONLY=noop,latency: some; PEERS=0: ours alone; MARKDOWN=1)
-	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(MARKDOWN),--markdown) \
+bench: $(STAMP) $(PEERS_STAMP)  ## Speed and memory, ours and the peers' (ONLY=noop,latency: some; PEERS=0: ours alone; SCALE=0.1: smaller cleanups; MARKDOWN=1)
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE)) $(if $(MARKDOWN),--markdown) \
 		$(if $(PEERS_STAMP),--peers $(BENCH_VENV)/bin/python)
 
 docs: $(STAMP)  ## Write docs/tasks.md from the declared tasks

@@ -7,7 +7,20 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.measures import backlog, crash, drain, enqueueing, history, idle, latency, mails, outbox, smtp
+from bench.measures import (
+    backlog,
+    cleanup_keys,
+    cleanup_rows,
+    crash,
+    drain,
+    enqueueing,
+    history,
+    idle,
+    latency,
+    mails,
+    outbox,
+    smtp,
+)
 from bench.plan import Plan
 from bench.report import WIDTH, Section, as_markdown, print_table, summary
 from bench.usage import machine
@@ -24,6 +37,8 @@ MEASURES: Mapping[str, Callable[[Plan], Awaitable[Section]]] = {
     "crash": crash.measure,
     "backlog": backlog.measure,
     "idle": idle.measure,
+    "cleanup": cleanup_rows.measure,
+    "cleanup-keys": cleanup_keys.measure,
 }
 
 
@@ -31,6 +46,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--only", default="", help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--peers", type=Path, help="the Python of the peers' environment; without it, only ours")
+    parser.add_argument("--scale", type=float, default=1.0, help="the part of the millions that cleanups are given")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     given = parser.parse_args()
     given.only = [name for name in given.only.split(",") if name]
@@ -41,7 +57,7 @@ def arguments() -> argparse.Namespace:
 
 async def main(given: argparse.Namespace) -> None:
     console = Console(width=WIDTH)
-    plan = Plan(given.peers)
+    plan = Plan(given.peers, given.scale)
     head = [machine(), await versions(given.peers)]
     if given.markdown:
         print("\n\n".join(head), end="\n\n", flush=True)

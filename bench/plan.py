@@ -11,9 +11,13 @@ from bench.systems import System, peers
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`peers_python` is the interpreter of the peers' environment; None leaves them out."""
+    """`peers_python` is the interpreter of the peers' environment; None leaves them out.
+
+    `scale` is the part of the rows and keys that the cleanups are measured with.
+    """
 
     peers_python: Path | None
+    scale: float = 1.0
 
     @property
     def peers(self) -> list[System]:

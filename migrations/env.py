@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from app.db import history, leases, letters, outbox, schedules  # noqa: F401 -- their tables belong to the models
+# Their tables belong to the models.
+from app.db import charges, history, leases, letters, mandates, outbox, schedules, subscription_runs  # noqa: F401
 from app.db.messages import SCHEMA, OwnTable
 
 

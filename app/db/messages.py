@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Identity,
+    Integer,
     MetaData,
     SmallInteger,
     Text,
@@ -16,6 +17,8 @@ from sqlalchemy import (
     func,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.db.shop import OrderId, ProductId, SubscriptionId, UserId
 
 Channel = Literal["email", "sms"]
 SmsEncoding = Literal["GSM-7", "UCS-2"]
@@ -44,6 +47,10 @@ class OwnTable(DeclarativeBase):
         MessageStatus: Text,
         SmsEncoding: Text,
         datetime: DateTime(timezone=True),
+        UserId: Integer,
+        ProductId: Integer,
+        SubscriptionId: Integer,
+        OrderId: Integer,
     }
 
 

@@ -200,6 +200,16 @@ class Settings(QueueSettings, DatabaseSettings):
     admin_api_token: Key | None = None
     admin_api_readonly_token: Key | None = None
 
+    # What becomes of deliveries on whose date nothing ran: skipped, or delivered once with the next run.
+    missed_deliveries: Literal["skip", "deliver_once"] = "skip"
+    # How long before a delivery its debit is announced (days; 0: the payment carries its own notice).
+    pre_debit_notice_days: int = Field(default=2, ge=0, le=7)
+    # When a run pauses itself: so many percentage points more refusals or unknowns than in the last runs, or an
+    # average charge that is so many times larger or smaller.
+    brake_refused_points: float = Field(default=40, ge=0, le=100, allow_inf_nan=False)
+    brake_unknown_points: float = Field(default=25, ge=0, le=100, allow_inf_nan=False)
+    brake_amount_factor: float = Field(default=3, gt=1, allow_inf_nan=False)
+
     # Whose clocks the schedules go by.
     schedule_timezone: Timezone = "UTC"
     # When to delete old audit logs and abandoned sessions each day; by itself never where it is not set.

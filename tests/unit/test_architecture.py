@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
-    ("app.schedules", "app.letters"),
+    ("app.schedules", "app.letters", "app.deliveries"),
     ("app.notify", "app.outbox", "app.history", "app.cleanup"),
     ("app.logs",),
     ("app.supervisor",),
@@ -41,6 +41,8 @@ STRANGERS = {
     ("app.cleanup", "app.outbox"),
     ("app.notify", "app.cleanup"),
     ("app.outbox", "app.cleanup"),
+    ("app.schedules", "app.deliveries"),
+    ("app.deliveries", "app.schedules"),
 }
 
 

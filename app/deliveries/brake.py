@@ -1,0 +1,109 @@
+"""The brake: a run that goes very unlike those before it stops, for a person to look."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.subscription_runs import SubscriptionRun
+
+# How many runs say what is usual.
+RUNS_COMPARED = 7
+# Fewer charges say nothing yet, neither of a run that is under way nor of one before.
+LEAST_CHARGES = 100
+# How many of the latest answers are looked at: enough to tell, and soon over after an outage.
+ANSWERS = 1000
+
+_LATEST_ENDS = text(
+    """
+    SELECT to_state, count(*) FROM (
+        SELECT delivery_date, from_state, to_state FROM tasks.charge_events ORDER BY id DESC LIMIT :answers
+    ) AS latest
+    WHERE delivery_date = :date AND from_state <> to_state AND to_state IN ('captured', 'refused', 'unknown')
+    GROUP BY to_state
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeBounds:
+    """How far a run may be from the usual: percentage points of refusals and of unknowns, and of amounts a factor."""
+
+    refused_points: float
+    unknown_points: float
+    amount_factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What the last runs were like: the average charge in paise, None where there were none; per cent of outcomes."""
+
+    paise: float | None
+    refused: float
+    unknown: float
+
+
+async def usual_before(session: AsyncSession, day: date) -> Usual:
+    """What is usual on the days before that date."""
+    rows = await session.scalars(
+        select(SubscriptionRun)
+        .where(SubscriptionRun.delivery_date < day, SubscriptionRun.charges >= LEAST_CHARGES)
+        .order_by(SubscriptionRun.delivery_date.desc())
+        .limit(RUNS_COMPARED)
+    )
+    runs = rows.all()
+    charges = sum(run.charges for run in runs)
+    return Usual(
+        paise=sum(run.charges_paise for run in runs) / charges if charges else None,
+        refused=_percent(runs, "refused"),
+        unknown=_percent(runs, "unknown"),
+    )
+
+
+def _percent(runs: Sequence[SubscriptionRun], state: str) -> float:
+    outcomes = [run.outcomes for run in runs if run.outcomes]
+    ended = sum(
+        each.get(kind, {}).get("charges", 0) for each in outcomes for kind in ("captured", "refused", "unknown")
+    )
+    of_them = sum(each.get(state, {}).get("charges", 0) for each in outcomes)
+    return 100 * of_them / ended if ended else 0.0
+
+
+async def why_brake(session: AsyncSession, run: SubscriptionRun, usual: Usual, bounds: BrakeBounds) -> str | None:
+    """A sentence for whoever has to look, where the run is out of bounds; never again once it was resumed."""
+    if run.resumed_at is not None:
+        return None
+    return _amounts(run, usual, bounds) or await _outcomes(session, run.delivery_date, usual, bounds)
+
+
+def _amounts(run: SubscriptionRun, usual: Usual, bounds: BrakeBounds) -> str | None:
+    if usual.paise is None or run.charges < LEAST_CHARGES:
+        return None
+    average = run.charges_paise / run.charges
+    if usual.paise / bounds.amount_factor <= average <= usual.paise * bounds.amount_factor:
+        return None
+    return (
+        f"the average charge is Rs {average / 100:.2f}; in the last runs it was Rs {usual.paise / 100:.2f}, "
+        f"and a factor of {bounds.amount_factor:g} is allowed"
+    )
+
+
+async def _outcomes(session: AsyncSession, day: date, usual: Usual, bounds: BrakeBounds) -> str | None:
+    rows = await session.execute(_LATEST_ENDS, {"date": day, "answers": ANSWERS})
+    counts: dict[str, int] = {state: count for state, count in rows}  # noqa: C416 -- rows are no tuples to mypy
+    ended = sum(counts.values())
+    if ended < LEAST_CHARGES:
+        return None
+    for state, before, allowed in (
+        ("refused", usual.refused, bounds.refused_points),
+        ("unknown", usual.unknown, bounds.unknown_points),
+    ):
+        percent = 100 * counts.get(state, 0) / ended
+        if percent > before + allowed:
+            return (
+                f"of the latest {ended} charges {percent:.0f} % are {state}; in the last runs it was {before:.0f} %, "
+                f"and {allowed:g} points more are allowed"
+            )
+    return None

@@ -1,0 +1,142 @@
+"""What becomes of each due delivery: the one statement that both the run and its preview go by."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from sqlalchemy import Row
+
+from app.db.charges import ChargeState, SkipReason, Way
+from app.db.shop import ProductId, SubscriptionFrequency, SubscriptionId, UserId
+
+MissedDeliveries = Literal["skip", "deliver_once"]
+
+STEP_DAYS: Mapping[SubscriptionFrequency, int] = {
+    SubscriptionFrequency.DAILY: 1,
+    SubscriptionFrequency.ALTERNATE_DAYS: 2,
+    SubscriptionFrequency.WEEKLY: 7,
+}
+# Dates missed longer ago are not written down one by one: a subscription that rested for years would be thousands.
+MISSED_KEPT_DAYS = 31
+# Razorpay's least amount.
+LEAST_PAISE = 100
+
+
+def _step(frequency: str) -> str:
+    cases = " ".join(f"WHEN '{each}' THEN {days}" for each, days in STEP_DAYS.items())
+    return f"CASE {frequency} {cases} END"
+
+
+# Of a subscription `s`. The + 0 keeps the planner from the shop's index by date: by yesterday's statistics hardly
+# anything is due, and it would read all that is due again for every page.
+IS_DUE = "s.status = 'active' AND isfinite(s.next_delivery_date) AND s.next_delivery_date + 0 <= CAST(:date AS date)"
+
+
+def is_delivered_on(day: str) -> str:
+    """Whether the cadence of a subscription `s` brings it on that day, or would have."""
+    return f"(CAST({day} AS date) - s.next_delivery_date) % {_step('s.plan_frequency')} = 0"
+
+
+# The first date of its cadence after :date.
+NEXT_DATE = f"""
+    s.next_delivery_date + ((CAST(:date AS date) - s.next_delivery_date) / {_step("s.plan_frequency")} + 1)
+        * {_step("s.plan_frequency")}
+"""
+# A row a delivery of the subscriptions :ids, those that have a charge already left out, in no order. Stock is given
+# out in the order of subscription ids; :given_products and :given_units say what of it earlier pages gave out without
+# writing it down. Reasons are looked for in the order of CASE, so that a delivery has one.
+DECISIONS = f"""
+    WITH due AS (
+        SELECT s.id, s.user_id, s.product_id, s.delivery_address_id, s.razorpay_subscription_id,
+            s.next_delivery_date AS since, {_step("s.plan_frequency")} AS step
+        FROM subscriptions s WHERE s.id = ANY(CAST(:ids AS integer[])) AND {IS_DUE}
+    ), days AS (
+        SELECT due.*, CAST(:date AS date) AS delivery_date, false AS is_missed FROM due
+        WHERE (CAST(:date AS date) - since) % step = 0 OR CAST(:delivers_once AS boolean)
+        UNION ALL
+        SELECT due.*, since + nth * step, true
+        FROM due CROSS JOIN LATERAL generate_series(
+            greatest(0, (CAST(:date AS date) - {MISSED_KEPT_DAYS} - since + step - 1) / step),
+            (CAST(:date AS date) - 1 - since) / step
+        ) AS nth
+        WHERE since < CAST(:date AS date)
+    ), priced AS (
+        SELECT days.id AS subscription_id, days.delivery_date, days.is_missed, days.user_id, days.product_id,
+            p.stock_quantity - coalesce(given.units, 0) AS stock,
+            CASE WHEN m.subscription_id IS NULL THEN 'invoice' ELSE 'mandate' END AS way,
+            coalesce(n.amount_paise, CASE price WHEN 'NaN' THEN 0 ELSE CAST(price * 100 AS bigint) END) AS amount_paise,
+            n.razorpay_order_id, m.max_amount, m.expires_at, u.is_active AS has_customer, p.is_active AS has_product,
+            a.user_id = days.user_id AS has_address, btrim(days.razorpay_subscription_id) <> '' AS has_invoices
+        FROM days
+        JOIN users u ON u.id = days.user_id
+        JOIN products p ON p.id = days.product_id
+        JOIN addresses a ON a.id = days.delivery_address_id
+        CROSS JOIN LATERAL (
+            SELECT CASE u.role WHEN 'distributor' THEN p.distributor_price ELSE p.consumer_price END AS price
+        ) AS of_role
+        LEFT JOIN tasks.mandates m ON m.subscription_id = days.id
+        LEFT JOIN tasks.debit_notices n
+            ON n.delivery_date = days.delivery_date AND n.subscription_id = days.id AND m.subscription_id IS NOT NULL
+        LEFT JOIN unnest(CAST(:given_products AS integer[]), CAST(:given_units AS integer[]))
+            AS given (product_id, units) ON given.product_id = days.product_id
+        WHERE NOT EXISTS (
+            SELECT FROM tasks.charges c WHERE c.delivery_date = days.delivery_date AND c.subscription_id = days.id
+        )
+    ), judged AS (
+        SELECT priced.*, CASE
+            WHEN is_missed THEN 'missed'
+            WHEN NOT has_customer THEN 'customer_inactive'
+            WHEN NOT has_product THEN 'product_inactive'
+            WHEN NOT has_address THEN 'address_missing'
+            WHEN amount_paise < {LEAST_PAISE} THEN 'price_too_low'
+            WHEN way = 'invoice' AND NOT has_invoices THEN 'mandate_missing'
+            WHEN expires_at <= CAST(:date AS timestamptz) THEN 'mandate_expired'
+            WHEN max_amount * 100 < amount_paise THEN 'mandate_too_small'
+        END AS fault
+        FROM priced
+    ), ranked AS (
+        SELECT judged.*, row_number() OVER (PARTITION BY product_id, fault IS NULL ORDER BY subscription_id) AS place
+        FROM judged
+    ), decided AS (
+        SELECT ranked.*, CASE WHEN fault IS NULL AND place > stock THEN 'no_stock' ELSE fault END AS reason FROM ranked
+    )
+    SELECT subscription_id, delivery_date, user_id, product_id, way, amount_paise,
+        CASE WHEN reason IS NOT NULL THEN 'skipped' WHEN razorpay_order_id IS NULL THEN 'planned' ELSE 'notified' END
+            AS state,
+        reason, razorpay_order_id
+    FROM decided
+"""  # noqa: S608 -- our own numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A delivery that is to be charged, or skipped for a reason. One that is charged is one unit of its product."""
+
+    subscription_id: SubscriptionId
+    delivery_date: date
+    user_id: UserId
+    product_id: ProductId
+    way: Way
+    amount_paise: int
+    state: ChargeState
+    reason: SkipReason | None
+    razorpay_order_id: str | None
+
+    @classmethod
+    def of(cls, row: "Row[*tuple[object, ...]]") -> "Decision":
+        """From a row of DECISIONS."""
+        return cls(*row)  # type: ignore[arg-type]  # the statement's own columns
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """For which date deliveries are decided, and what becomes of dates on which nothing ran."""
+
+    date: date
+    missed: MissedDeliveries = "skip"
+
+    @property
+    def parameters(self) -> Mapping[str, object]:
+        """What IS_DUE, NEXT_DATE and DECISIONS ask for, but the subscriptions and the stock."""
+        return {"date": self.date, "delivers_once": self.missed == "deliver_once"}

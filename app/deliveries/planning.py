@@ -1,0 +1,129 @@
+"""Writing down what becomes of deliveries: their charges, jobs, stock and the subscriptions' next dates."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.shop import ProductId, SubscriptionId
+from app.deliveries.decisions import DECISIONS, IS_DUE, NEXT_DATE, Terms
+from app.errors import NotDone
+
+# NO KEY: payments that refer to a subscription can be written meanwhile. The order is everybody's, so that two runs
+# wait for each other instead of dying of it.
+_LOCK_SUBSCRIPTIONS = text(
+    "SELECT id FROM subscriptions WHERE id = ANY(CAST(:ids AS integer[])) ORDER BY id FOR NO KEY UPDATE"
+)
+_LOCK_PRODUCTS = text(
+    """
+    SELECT id FROM products
+    WHERE id IN (SELECT product_id FROM subscriptions WHERE id = ANY(CAST(:ids AS integer[])))
+    ORDER BY id FOR NO KEY UPDATE
+    """
+)
+_WRITE = text(
+    f"""
+    WITH decided AS MATERIALIZED ({DECISIONS}), written AS (
+        INSERT INTO tasks.charges (delivery_date, subscription_id, user_id, product_id, way, amount_paise, receipt,
+            state, reason, units_held, razorpay_order_id)
+        SELECT delivery_date, subscription_id, user_id, product_id, way, amount_paise,
+            'sub-' || subscription_id || '-' || to_char(delivery_date, 'YYYYMMDD'),
+            state, reason, CASE state WHEN 'skipped' THEN 0 ELSE 1 END,
+            CASE state WHEN 'notified' THEN razorpay_order_id END
+        FROM decided ORDER BY delivery_date, subscription_id
+        ON CONFLICT (delivery_date, subscription_id) DO NOTHING
+        RETURNING subscription_id, delivery_date, product_id, amount_paise, state, reason
+    ), enqueued AS (
+        INSERT INTO tasks.outbox (task, kwargs, key)
+        SELECT CAST(:task AS text),
+            jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
+            'delivery:' || subscription_id || ':' || delivery_date
+        FROM written WHERE state <> 'skipped' ORDER BY subscription_id
+        ON CONFLICT (key) DO NOTHING
+    ), moved AS (
+        UPDATE subscriptions s SET next_delivery_date = {NEXT_DATE}, updated_at = now()
+        WHERE s.id = ANY(CAST(:ids AS integer[])) AND {IS_DUE}
+    )
+    SELECT product_id, reason, count(*), CAST(sum(amount_paise) AS bigint) FROM written GROUP BY product_id, reason
+    """  # noqa: S608 -- our own statements
+)
+# Whoever sold what was decided on here has been faster: then the page is decided anew.
+_TAKE = text(
+    """
+    WITH taken AS (
+        SELECT * FROM unnest(CAST(:products AS integer[]), CAST(:units AS integer[])) AS taken (id, units)
+    ), locked AS MATERIALIZED (
+        SELECT p.id FROM products p JOIN taken USING (id) ORDER BY p.id FOR NO KEY UPDATE OF p
+    )
+    UPDATE products p SET stock_quantity = p.stock_quantity - taken.units, updated_at = now()
+    FROM taken JOIN locked USING (id)
+    WHERE p.id = taken.id AND p.stock_quantity >= taken.units
+    RETURNING p.id
+    """
+)
+
+
+class StockSold(NotDone):
+    """The shop sold a product while its deliveries were planned, and what is left is not enough for them."""
+
+    def __init__(self, products: Sequence[ProductId]) -> None:
+        super().__init__(products)
+        self.products = products
+
+    def __str__(self) -> str:
+        return f"product {', '.join(map(str, self.products))} was sold meanwhile"
+
+
+@dataclass(slots=True)
+class Planned:
+    """What was planned together: charges and their sum, skips by reason, units by product."""
+
+    charges: int = 0
+    paise: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    units: Counter[ProductId] = field(default_factory=Counter)
+
+
+async def plan_deliveries(
+    session: AsyncSession,
+    ids: Sequence[SubscriptionId],
+    terms: Terms,
+    *,
+    charging: str,
+    locks_products: bool = False,
+) -> Planned:
+    """Plans what of these subscriptions is due and has no charge yet, with a job of the task `charging` for each.
+
+    The subscriptions stay locked until the transaction ends, and so do their products if that is asked for. Their
+    stock is not taken yet: call `take_stock` at the end of the same transaction.
+    """
+    planned = Planned()
+    if not ids:
+        return planned
+    await session.execute(_LOCK_SUBSCRIPTIONS, {"ids": ids})
+    if locks_products:
+        await session.execute(_LOCK_PRODUCTS, {"ids": ids})
+    parameters = {**terms.parameters, "ids": ids, "task": charging, "given_products": [], "given_units": []}
+    for product_id, reason, count, paise in await session.execute(_WRITE, parameters):
+        if reason is not None:
+            planned.skipped[reason] += count
+        else:
+            planned.charges += count
+            planned.paise += paise
+            planned.units[product_id] += count
+    return planned
+
+
+async def take_stock(session: AsyncSession, units: Mapping[ProductId, int]) -> None:
+    """Takes what was planned from the products' stock.
+
+    Belongs at the very end of a transaction: the whole shop waits for these rows. Raises StockSold where there is not
+    enough any more, which can't happen while the products are locked.
+    """
+    if not units:
+        return
+    taken = await session.scalars(_TAKE, {"products": list(units), "units": list(units.values())})
+    if sold := units.keys() - set(taken):
+        raise StockSold(sorted(sold))

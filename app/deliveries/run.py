@@ -1,0 +1,156 @@
+"""The run of a date: plans its deliveries page by page, however often it is stopped and whoever else is at it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import structlog
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.engine import Database, is_passing
+from app.db.shop import Subscription
+from app.db.subscription_runs import SubscriptionRun
+from app.deliveries import runs
+from app.deliveries.brake import BrakeBounds, Usual, usual_before, why_brake
+from app.deliveries.decisions import Terms
+from app.deliveries.notices import plan_notices
+from app.deliveries.pages import PAGE, next_page
+from app.deliveries.planning import Planned, StockSold, plan_deliveries, take_stock
+from app.errors import NotDone, Refused
+
+log = structlog.stdlib.get_logger(__name__)
+
+# How often a page is tried that others were in the way of.
+TRIES = 4
+# A worker that stands still must not hold up the shop, nor somebody's open psql the run. They end with the
+# transaction, as PgBouncer needs it.
+_PATIENCE = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '30s', true), set_config('lock_timeout', '10s', true)"
+)
+
+
+class DateNotCome(Refused):
+    """The day has not begun where the shop is; planning it now would call the days before it missed."""
+
+    def __init__(self, day: date) -> None:
+        super().__init__(day)
+        self.day = day
+
+    def __str__(self) -> str:
+        return f"the deliveries of {self.day} can't be planned before that day has begun"
+
+
+class RunInterrupted(NotDone):
+    """The run stopped between two pages and can go on from there."""
+
+    def __init__(self, day: date, reason: str) -> None:
+        super().__init__(day, reason)
+        self.day = day
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the run of {self.day} stopped ({self.reason}) and will go on where it was"
+
+
+class _OutOfBounds(Exception):
+    """The page would take the run out of its bounds."""
+
+
+def ensure_begun(day: date, now: datetime, timezone: ZoneInfo) -> None:
+    """Raises DateNotCome where the day has begun neither in UTC nor on the schedules' clocks."""
+    if day > max(now.date(), now.astimezone(timezone).date()):
+        raise DateNotCome(day)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """`charging` is the task that charges a delivery; `notice` how long before a delivery its debit is announced."""
+
+    charging: str
+    bounds: BrakeBounds
+    notice: timedelta
+    page: int = PAGE
+
+
+class DeliveryRun:
+    """Plans the deliveries of the terms' date. Each page is one transaction, with how far the run has come in it."""
+
+    def __init__(self, database: Database, terms: Terms, options: RunOptions, *, by: str) -> None:
+        self._database = database
+        self._terms = terms
+        self._options = options
+        self._by = by
+
+    async def run(self, note_position: Callable[[int, int | None], None] = lambda _done, _all: None) -> SubscriptionRun:
+        """The run as it stands in the end: finished, or paused by its brake or a person.
+
+        `note_position` is told the id of the last subscription done, and the last of all. Cancel it wherever it is,
+        and call it again: it goes on from the last page. Raises RunInterrupted where others kept a page locked.
+        """
+        day = self._terms.date
+        async with self._database.session() as session:
+            run = await runs.begin(session, day, self._by)
+            usual = await usual_before(session, day)
+            last = await session.scalar(select(func.max(Subscription.id)))
+        while run.finished_at is None and run.paused_at is None:
+            try:
+                run = await self._page(usual)
+            except _OutOfBounds as reason:
+                run = await self._brake(str(reason))
+            note_position(run.position, last)
+        return run
+
+    async def _brake(self, reason: str) -> SubscriptionRun:
+        run = await runs.pause(self._database, self._terms.date, reason)
+        log.error("subscriptions.run_paused", date=self._terms.date.isoformat(), reason=reason)
+        return run
+
+    async def _page(self, usual: Usual) -> SubscriptionRun:
+        for tries_left in reversed(range(TRIES)):
+            try:
+                # The products of a page are locked from its beginning only where they were sold under its hands.
+                return await self._plan_page(usual, locks_products=tries_left < TRIES - 1)
+            except StockSold:
+                if not tries_left:
+                    raise
+            except DBAPIError as error:
+                if not is_passing(error):
+                    raise
+                if not tries_left:
+                    raise RunInterrupted(self._terms.date, "others hold what it needs") from error
+        raise AssertionError("the last try returns or raises")
+
+    async def _plan_page(self, usual: Usual, *, locks_products: bool) -> SubscriptionRun:
+        async with self._database.session() as session:
+            await session.execute(_PATIENCE)
+            # Whoever else plans this date waits here and takes the next page.
+            run = await runs.lock(session, self._terms.date)
+            if run.finished_at is not None or run.paused_at is not None:
+                return run
+            planned = await self._plan_next(session, run, locks_products=locks_products)
+            if reason := await why_brake(session, run, usual, self._options.bounds):
+                raise _OutOfBounds(reason)
+            await session.flush()
+            await take_stock(session, planned.units)
+        return run
+
+    async def _plan_next(self, session: AsyncSession, run: SubscriptionRun, *, locks_products: bool) -> Planned:
+        """Plans the subscriptions after the run's position and writes it down there; none are left: it is finished."""
+        after = run.position
+        page = await next_page(session, self._terms, after, self._options.page)
+        if page is None:
+            run.finished_at = await session.scalar(select(func.now()))
+            return Planned()
+        planned = await plan_deliveries(
+            session, page.due, self._terms, charging=self._options.charging, locks_products=locks_products
+        )
+        run.position = page.last
+        run.charges += planned.charges
+        run.charges_paise += planned.paise
+        run.skipped = {**run.skipped, **{why: run.skipped.get(why, 0) + n for why, n in planned.skipped.items()}}
+        if self._options.notice:
+            run.notices += await plan_notices(session, after, run.position, self._terms, self._options.notice)
+        return planned

@@ -1,0 +1,100 @@
+"""What is known of the run of each date: begun, stopped by its brake, resumed, and how its charges ended."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any
+
+from sqlalchemy import func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.db.engine import Database
+from app.db.shop import SubscriptionId
+from app.db.subscription_runs import SubscriptionRun
+from app.errors import Refused
+
+_IS_ANYTHING_DUE = text(
+    """
+    SELECT EXISTS (
+        SELECT FROM subscriptions
+        WHERE status = 'active' AND isfinite(next_delivery_date) AND next_delivery_date <= :date
+    )
+    """
+)
+_OUTCOMES = text(
+    """
+    SELECT state, count(*), CAST(sum(amount_paise) AS bigint) FROM tasks.charges
+    WHERE delivery_date = :date GROUP BY state
+    """
+)
+
+
+class UnknownRun(Refused):
+    """No run has planned that date."""
+
+    def __init__(self, day: date) -> None:
+        super().__init__(day)
+        self.day = day
+
+    def __str__(self) -> str:
+        return f"the deliveries of {self.day} were not planned by any run"
+
+
+async def begin(session: AsyncSession, day: date, by: str) -> SubscriptionRun:
+    """The date's run, locked: a new one, one to go on with, or a finished one.
+
+    A finished run begins again only where something is due: what was resumed or added since then.
+    """
+    await session.execute(insert(SubscriptionRun).values(delivery_date=day, started_by=by).on_conflict_do_nothing())
+    run = await lock(session, day)
+    is_due = run.finished_at is not None and await session.scalar(_IS_ANYTHING_DUE, {"date": day})
+    if is_due:
+        run.finished_at, run.position = None, SubscriptionId(0)
+    return run
+
+
+async def lock(session: AsyncSession, day: date) -> SubscriptionRun:
+    """The date's run, for this transaction alone. Raises UnknownRun."""
+    run = await session.scalar(select(SubscriptionRun).filter_by(delivery_date=day).with_for_update())
+    if run is None:
+        raise UnknownRun(day)
+    return run
+
+
+async def pause(database: Database, day: date, reason: str) -> SubscriptionRun:
+    """Stops the run: nothing more of its date is planned until it is resumed. Raises UnknownRun."""
+    async with database.session() as session:
+        run = await lock(session, day)
+        if run.paused_at is None:
+            # Asked for first: the row is only right with both, and a query would write it with one.
+            now = await session.scalar(select(func.now()))
+            run.paused_at, run.paused_because = now, reason
+        return run
+
+
+async def resume(database: Database, day: date, by: str) -> bool:
+    """Lets a paused run go on, past what paused it; whoever calls this starts its task again. Raises UnknownRun.
+
+    False where it was not paused.
+    """
+    async with database.session() as session:
+        run = await lock(session, day)
+        if run.paused_at is None:
+            return False
+        now = await session.scalar(select(func.now()))
+        run.paused_at = run.paused_because = None
+        run.resumed_at, run.resumed_by = now, by
+        return True
+
+
+async def count_outcomes(database: Database, day: date) -> Mapping[str, Any]:
+    """`{state: {"charges": number, "paise": number}}` of all charges of that date as they stand now, kept in its run.
+
+    Raises UnknownRun.
+    """
+    async with database.session() as session:
+        rows = await session.execute(_OUTCOMES, {"date": day})
+        outcomes = {state: {"charges": count, "paise": paise} for state, count, paise in rows}
+        run = await lock(session, day)
+        run.outcomes, run.outcomes_at = outcomes, await session.scalar(select(func.now()))
+        return outcomes

@@ -1,0 +1,121 @@
+"""A run that goes unlike those before it stops for a person, and goes on when that person says so."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.db.engine import Database
+from app.deliveries import runs
+from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
+
+
+@pytest.fixture
+async def shop(database_url: str) -> AsyncIterator[DeliveryShop]:
+    database = Database(database_url, application_name="indostar test", pool_size=2)
+    yield DeliveryShop(database)
+    await database.close()
+
+
+async def test_a_brake_stops_the_run_until_a_person_resumes_it(shop: DeliveryShop) -> None:
+    await shop.open(200)
+    await shop.run(page=100)
+    await shop.sql("UPDATE products SET consumer_price = 680")
+
+    with capture_logs() as logs:
+        run = await shop.run(DAY + ONE_DAY, page=150)
+    again = await shop.run(DAY + ONE_DAY, page=150)
+
+    assert run.paused_because == (
+        "the average charge is Rs 680.00; in the last runs it was Rs 68.00, and a factor of 3 is allowed"
+    )
+    assert [(entry["event"], entry["log_level"], entry["reason"]) for entry in logs] == [
+        ("subscriptions.run_paused", "error", run.paused_because)
+    ]
+    assert (again.paused_because, again.charges) == (run.paused_because, 0)
+    assert len(await shop.charges()) == 200
+
+    assert await runs.resume(shop.database, DAY + ONE_DAY, "asha")
+    run = await shop.run(DAY + ONE_DAY, page=150)
+
+    assert (run.charges, run.paused_at, run.resumed_by) == (200, None, "asha")
+    assert not await runs.resume(shop.database, DAY + ONE_DAY, "asha")
+
+
+@pytest.mark.parametrize(
+    ("state", "share", "is_braked"),
+    [("refused", 50, True), ("refused", 30, False), ("unknown", 30, True), ("unknown", 20, False)],
+)
+async def test_outcomes_far_from_the_usual_stop_the_run(
+    shop: DeliveryShop, state: str, share: int, is_braked: bool
+) -> None:
+    await shop.open(200)
+    await shop.run(DAY, page=200)
+    await settle(shop, DAY, "captured", 200)
+    await runs.count_outcomes(shop.database, DAY)
+    await shop.sql("UPDATE subscriptions SET next_delivery_date = :day WHERE id > 150", day=DAY + 2 * ONE_DAY)
+    await shop.run(DAY + ONE_DAY, page=200)
+    await settle(shop, DAY + ONE_DAY, state, 150 * share // 100)
+    await settle(shop, DAY + ONE_DAY, "captured", 150)
+    await shop.sql("UPDATE subscriptions SET next_delivery_date = :day WHERE id > 150", day=DAY + ONE_DAY)
+
+    run = await shop.run(DAY + ONE_DAY, page=200)
+
+    sentence = f"of the latest 150 charges {share} % are {state}; in the last runs it was 0 %"
+    assert (run.paused_because or "").startswith(sentence) == is_braked
+    assert f"% are {state}; in the last runs it was 0 %" in (
+        run.paused_because or f"% are {state}; in the last runs it was 0 %"
+    )
+    assert run.charges == (150 if is_braked else 200)
+
+
+async def settle(shop: DeliveryShop, day: date, state: str, most: int) -> None:
+    """Ends so many of the day's planned charges in that state."""
+    numbers = [
+        row[0]
+        for row in await shop.sql(
+            "SELECT subscription_id FROM tasks.charges WHERE delivery_date = :day AND state = 'planned'"
+            " ORDER BY subscription_id LIMIT :most",
+            day=day,
+            most=most,
+        )
+    ]
+    for step in ("pending", state):
+        await shop.sql(
+            "UPDATE tasks.charges SET state = CAST(:step AS text), reason = 'told', razorpay_payment_id = 'pay',"
+            " units_held = 0 WHERE delivery_date = :day AND subscription_id = ANY(CAST(:numbers AS integer[]))",
+            step=step,
+            day=day,
+            numbers=numbers,
+        )
+
+
+async def test_outcomes_are_counted_by_state(shop: DeliveryShop) -> None:
+    await shop.open(3, stock=2)
+    await shop.run()
+    await settle(shop, DAY, "captured", 1)
+
+    outcomes = await runs.count_outcomes(shop.database, DAY)
+
+    assert outcomes == {
+        "captured": {"charges": 1, "paise": 6800},
+        "planned": {"charges": 1, "paise": 6800},
+        "skipped": {"charges": 1, "paise": 6800},
+    }
+    with pytest.raises(runs.UnknownRun, match="2026-03-03 were not planned"):
+        await runs.count_outcomes(shop.database, DAY + ONE_DAY)
+
+
+async def test_nothing_is_planned_while_a_person_has_paused_the_run(shop: DeliveryShop) -> None:
+    await shop.open(3)
+    await shop.run()
+    await shop.sql("UPDATE subscriptions SET next_delivery_date = :day, id = id + 10", day=DAY)
+
+    await runs.pause(shop.database, DAY, "asked by asha")
+    paused = await shop.run()
+    await runs.resume(shop.database, DAY, "asha")
+    resumed = await shop.run()
+
+    assert (paused.paused_because, paused.charges) == ("asked by asha", 3)
+    assert resumed.charges == 6

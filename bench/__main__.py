@@ -19,6 +19,7 @@ from bench.measures import (
     latency,
     mails,
     outbox,
+    planning,
     smtp,
 )
 from bench.plan import Plan
@@ -39,6 +40,7 @@ MEASURES: Mapping[str, Callable[[Plan], Awaitable[Section]]] = {
     "idle": idle.measure,
     "cleanup": cleanup_rows.measure,
     "cleanup-keys": cleanup_keys.measure,
+    "plan": planning.measure,
 }
 
 

@@ -20,8 +20,8 @@ from app.jobs.queues import Queue
 from app.jobs.serializer import JobFailed
 from app.jobs.task import TaskRegistry
 from app.tasks.subscriptions import declare_midnight_run
+from tests.endings import ended_at
 from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
-from tests.interrupting import ended_at
 from tests.running import found, open_pool, run_burst
 from tests.settings import make_settings
 from tests.waiting import until

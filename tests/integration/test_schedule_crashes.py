@@ -33,7 +33,6 @@ from tests.integration.scheduled_tasks import (
     outcomes,
     sweep,
 )
-from tests.interrupting import ended_at
 from tests.waiting import until
 
 

@@ -208,7 +208,7 @@ async def test_success_with_the_status_of_a_failure_is_none() -> None:
 async def test_a_refusal_has_the_providers_own_words_without_the_number(number: str) -> None:
     refused = await failure(error(message=f"{number} is\nwrong\0", code=202))
 
-    assert str(refused) == "msg91 refused the message (202): <recipient> is wrong "
+    assert str(refused) == "msg91 refused the request (202): <recipient> is wrong "
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])

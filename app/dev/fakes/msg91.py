@@ -104,8 +104,8 @@ class FakeMsg91:
     def failure(self, status: int) -> Response:
         return _error("Too many requests" if status == 429 else "Internal error", status=status)
 
-    def refusal(self, code: int, recipient: str) -> Response:
-        return _error(REFUSALS[code].format(recipient), code=str(code))
+    def refusal(self, code: str, recipient: str) -> Response:
+        return _error(REFUSALS[int(code)].format(recipient), code=code)
 
     def _problem(self, flow: _Flow) -> Response | None:
         variables = self.templates.get(flow.template_id)

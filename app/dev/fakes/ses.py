@@ -129,9 +129,10 @@ class FakeSes:
             return _error(429, "TooManyRequestsException", "Maximum sending rate exceeded.")
         return _error(status, "InternalFailure", "An internal failure occurred.")
 
-    def refusal(self, code: int, recipient: str) -> Response:
-        kind, message = REFUSALS[code]
-        return _error(code, kind, message.format(recipient))
+    def refusal(self, code: str, recipient: str) -> Response:
+        status = int(code)
+        kind, message = REFUSALS[status]
+        return _error(status, kind, message.format(recipient))
 
     def _message(self, mail: _Mail, sender: str, headers: dict[str, str]) -> Message:
         content = mail.content.simple

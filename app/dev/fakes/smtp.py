@@ -73,7 +73,7 @@ class FakeSmtp:
         struck = self._faults.strike(Provider.SMTP, "send", [address])
         if isinstance(refusal := struck[1], Refusal):
             self._count(str(refusal.code))
-            return REFUSALS[refusal.code].format(address)
+            return REFUSALS[int(refusal.code)].format(address)
         envelope.rcpt_tos.append(address)
         envelope.struck.append(struck)
         return "250 2.1.5 OK"

@@ -479,7 +479,10 @@ async def test_whatever_happens_limits_hold_and_every_job_gets_its_turn(
         for step in steps:
             await model.take(*step)
         await model.take("resume", 0)
-        for _ in range(400):
+        # Half a second each: enough for all of them at one job a second, and for permits to lapse before.
+        for _ in range(100 + 2 * len(model.waiting)):
+            if not model.waiting:
+                break
             await model.take("pass", 500)
             await model.take("pace", 0)
             await model.take("pass", 20)

@@ -11,20 +11,24 @@ from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
+from admin_api.stopping import on_stop_signal
 from app.db.engine import Database
 from app.history.reader import HistoryReader
+from app.jobs.events import EventStream
 from app.jobs.pool import JobPool
+from app.live.hub import LiveEvents
 from app.settings import Settings
 from app.tasks.schedules import tasks_by
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The queue, the database, what is on record there, and the tokens."""
+    """The queue, the database, what is on record there, what happens live, and the tokens."""
 
     pool: JobPool
     database: Database
     history: HistoryReader
+    live: LiveEvents
     operator_token: SecretStr | None
     viewer_token: SecretStr | None
 
@@ -34,13 +38,18 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     """Gives `app` what the router needs, for as long as the context lasts."""
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks_by(settings))
     database = Database(settings.database_url.get_secret_value(), application_name="indostar admin api")
+    stream = EventStream(pool.connection_pool)
+    live = LiveEvents(stream, pool.tasks)
     opened = Services(
-        pool, database, HistoryReader(database), settings.admin_api_token, settings.admin_api_readonly_token
+        pool, database, HistoryReader(database), live, settings.admin_api_token, settings.admin_api_readonly_token
     )
     app.state.indostar = opened
     try:
-        yield opened
+        with on_stop_signal(live.end_all):
+            yield opened
     finally:
+        await live.aclose()
+        await stream.aclose()
         await database.close()
         await pool.aclose()
 

@@ -49,7 +49,7 @@ def gap_before(reading: Reading, position: Position) -> tuple[Position, Gap] | N
         return now, Gap(position.last_event, None, GapReason.DATA_LOST)
     if reading.added < position.entries:
         # What is in it now was read before; new entries come behind that.
-        now = Position(reading.generation, min(reading.last_id, position.last_event, key=_number), reading.added)
+        now = Position(reading.generation, min(reading.last_id, position.last_event, key=number_of), reading.added)
         return now, Gap(position.last_event, None, GapReason.WENT_BACK)
     cut_off = reading.added - reading.kept
     if cut_off > position.entries:
@@ -58,6 +58,7 @@ def gap_before(reading: Reading, position: Position) -> tuple[Position, Gap] | N
     return None
 
 
-def _number(entry_id: str) -> tuple[int, int]:
+def number_of(entry_id: str) -> tuple[int, int]:
+    """An entry's id as numbers, by which entries are in order."""
     milliseconds, _, count = entry_id.partition("-")
     return int(milliseconds), int(count)

@@ -147,6 +147,14 @@ class EventStream:
             ]
         return found
 
+    async def payloads(self, ids: Sequence[str]) -> dict[str, bytes]:
+        """The payloads of those of the jobs that Redis keeps one of."""
+        found: dict[str, bytes] = {}
+        for batch in batches(ids):
+            payloads = await self._wire.call("MGET", *(PAYLOAD + job_id for job_id in batch))
+            found |= {job_id: raw for job_id, raw in zip(batch, payloads, strict=True) if raw is not None}
+        return found
+
     async def drop_failed(self, jobs: Sequence[tuple[str, int]]) -> int:
         """Drops payload and result of failed jobs, each with when (ms) it failed; returns how many there were."""
         dropped = 0

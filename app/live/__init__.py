@@ -1,0 +1,1 @@
+"""Jobs' changes of state as they happen, for whoever watches."""

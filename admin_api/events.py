@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response, status
-from fastapi.sse import EventSourceResponse
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
@@ -19,7 +19,9 @@ from app.live.rendering import Wanted
 events_router = APIRouter(tags=["jobs"])
 
 # An entry of the stream: milliseconds and a count, each of 64 bits.
-EntryId = Annotated[str, Header(alias="Last-Event-ID", pattern=r"^\d{1,20}-\d{1,20}$", examples=["1767225600000-0"])]
+LastEventId = Annotated[
+    str | None, Header(alias="Last-Event-ID", pattern=r"^\d{1,20}-\d{1,20}$", examples=["1767225600000-0"])
+]
 
 
 class EventFilter(BaseModel):
@@ -44,8 +46,11 @@ class EventFilter(BaseModel):
         )
 
 
-class _Watching(EventSourceResponse):
+class Watching(StreamingResponse):
     """A stream of events that begins when its reader has its place, and gives that up with the connection."""
+
+    # Not FastAPI's own kind: that renders each event for each reader.
+    media_type = "text/event-stream"
 
     def __init__(self, live: LiveEvents, reader: Reader) -> None:
         # Proxies are asked to hand on each event as it comes.
@@ -61,11 +66,11 @@ class _Watching(EventSourceResponse):
 @events_router.get(
     "/admin/events",
     dependencies=[Depends(require_viewer)],
-    response_class=EventSourceResponse,
+    response_class=Watching,
     responses={status.HTTP_200_OK: {"description": "Server-sent events, until the connection is closed."}},
 )
 async def watch(
-    opened: GivenServices, wanted: Annotated[EventFilter, Query()], last_event_id: EntryId | None = None
+    opened: GivenServices, wanted: Annotated[EventFilter, Query()], last_event_id: LastEventId = None
 ) -> Response:
     """Each job's changes of state as they happen, four times a second at most.
 
@@ -73,4 +78,4 @@ async def watch(
     (`changes`: how many, null where nobody can tell); `outage` that Redis is away, and `resumed` that it is back;
     `heartbeat` that nothing wanted happened. `Last-Event-ID` goes on after that event.
     """
-    return _Watching(opened.live, Reader(wanted.wanted(opened.pool.tasks), last_event_id))
+    return Watching(opened.live, Reader(wanted.wanted(opened.pool.tasks), last_event_id))

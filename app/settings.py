@@ -239,6 +239,10 @@ class Settings(QueueSettings, DatabaseSettings):
     # How long jobs that have ended are on record.
     history_days: int = Field(default=90, ge=1, le=36_500)
 
+    # Where each worker process shows its metrics; of several under one supervisor each next one has the next port.
+    # Unset: nowhere.
+    metrics_port: int | None = Field(default=None, ge=1, le=65_000)
+
     @classmethod
     def _faults_between_fields(cls, raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         def value(field: str) -> Any:

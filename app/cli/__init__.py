@@ -45,6 +45,7 @@ def worker(
     check: Annotated[
         bool, typer.Option("--check", help="Only tell whether a worker of these queues is alive.")
     ] = False,
+    place: Annotated[int, typer.Option(hidden=True, help="Which of a supervisor's processes it is.")] = 0,
     line: Annotated[int | None, typer.Option(hidden=True, help="Serve in this process, for a supervisor.")] = None,
 ) -> None:
     """Serve queues with processes that are replaced when they are worn out and restarted when they crash.
@@ -67,7 +68,7 @@ def worker(
     if line is None:
         serve.empty_queues(chosen, concurrency=concurrency)
     else:
-        serve.serve_supervised(chosen, concurrency=concurrency, line=line)
+        serve.serve_supervised(chosen, concurrency=concurrency, line=line, place=place)
 
 
 @cli.command()

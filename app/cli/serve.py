@@ -26,8 +26,11 @@ def empty_queues(queues: Collection[Queue], *, concurrency: int | None) -> None:
     uvloop.run(_serve(settings, worker_options(settings, queues, burst=True)))
 
 
-def serve_supervised(queues: Collection[Queue], *, concurrency: int | None, line: int) -> None:
-    """Serves until SIGTERM, or until the supervisor at the other end of the socket `line` is gone."""
+def serve_supervised(queues: Collection[Queue], *, concurrency: int | None, line: int, place: int) -> None:
+    """Serves until SIGTERM, or until the supervisor at the other end of the socket `line` is gone.
+
+    `place` tells it from the supervisor's other children.
+    """
     settings = _settings(queues, concurrency)
     to_supervisor = LineToSupervisor(line)
     options = replace(
@@ -35,7 +38,7 @@ def serve_supervised(queues: Collection[Queue], *, concurrency: int | None, line
         on_ready=partial(to_supervisor.say, Word.READY),
         on_worn_out=partial(to_supervisor.say, Word.RETIRING),
     )
-    uvloop.run(_serve(settings, options, to_supervisor))
+    uvloop.run(_serve(settings, options, to_supervisor, place))
 
 
 def _settings(queues: Collection[Queue], concurrency: int | None) -> Settings:
@@ -47,9 +50,11 @@ def _settings(queues: Collection[Queue], concurrency: int | None) -> Settings:
     return settings.model_copy(update={f"{queue}_concurrency": concurrency for queue in queues})
 
 
-async def _serve(settings: Settings, options: WorkerOptions, line: LineToSupervisor | None = None) -> None:
+async def _serve(
+    settings: Settings, options: WorkerOptions, line: LineToSupervisor | None = None, place: int = 0
+) -> None:
     loop = asyncio.get_running_loop()
-    async with open_worker(settings, options) as worker:
+    async with open_worker(settings, options, place) as worker:
         # The supervisor, and whoever stops a whole group of processes, may both send it.
         loop.add_signal_handler(signal.SIGTERM, worker.stop)
         loop.add_signal_handler(signal.SIGINT, partial(hurry, worker))

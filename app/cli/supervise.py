@@ -49,8 +49,9 @@ def supervise(queues: Collection[Queue], *, processes: int, concurrency: int | N
     settings = settings_or_exit(Settings)
     configure_logging(settings)
     slots = [] if concurrency is None else ["--concurrency", str(concurrency)]
+    serve = [sys.executable, "-m", "app", "worker", "--queues", ",".join(queues), *slots]
     options = SupervisorOptions(
-        command=[sys.executable, "-m", "app", "worker", "--queues", ",".join(queues), *slots, "--line"],
+        command=lambda place: [*serve, "--place", str(place), "--line"],
         processes=processes,
         patience=timedelta(seconds=settings.shutdown_grace_seconds) + MARGIN,
     )

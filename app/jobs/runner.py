@@ -36,19 +36,25 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+# Is told of each attempt that has ended, with the task's name or UNKNOWN_TASK.
+AttemptHook = Callable[[str, ClaimedJob, Attempt], None]
+
+
 class TaskCancelledItself(Exception):
     """A CancelledError left the task although nobody had cancelled it."""
 
 
 @dataclass(slots=True)
 class JobRunner:
-    """Runs attempts. `worker` is this worker's name in records; `result_ttl` how long results can be read."""
+    """Runs attempts. `worker` is this worker's name in records; `result_ttl` how long results can be read;
+    `on_attempt` is called at the end of each."""
 
     tasks: TaskRegistry
     resources: Resources
     limiter: Limiter
     worker: str
     result_ttl: timedelta
+    on_attempt: AttemptHook | None = None
     put_off: PutOffPolicy = PUT_OFF
     random: Random = field(default_factory=Random)
     clock_ms: Callable[[], int] = wall_clock_ms
@@ -224,7 +230,10 @@ class _JobAttempt:
     def _add(self, outcome: AttemptOutcome, error: BaseException | None = None) -> None:
         record = None if error is None else ErrorRecord.of(error)
         finished_ms = self.runner.clock_ms()
-        self.memory.add(Attempt(self.job_try, self.started_ms, finished_ms, outcome, self.runner.worker, record))
+        attempt = Attempt(self.job_try, self.started_ms, finished_ms, outcome, self.runner.worker, record)
+        self.memory.add(attempt)
+        if self.runner.on_attempt is not None:
+            self.runner.on_attempt(self.task.name if self.task else UNKNOWN_TASK, self.job, attempt)
 
     def _ended(self, op: Literal["done", "fail"], *, success: bool, result: Any) -> Finish:
         payload = self.payload

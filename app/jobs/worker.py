@@ -28,7 +28,7 @@ from app.jobs.outage import RedisLine
 from app.jobs.pool import JobPool
 from app.jobs.queues import ABORTS, PAUSED, Queue
 from app.jobs.registry import MOST_RUNNING_SHOWN, Registry, WorkerEntry, resident_bytes
-from app.jobs.runner import JobRunner, wall_clock_ms
+from app.jobs.runner import AttemptHook, JobRunner, wall_clock_ms
 from app.jobs.running_jobs import RunningJobs
 from app.jobs.store import JobStore
 from app.jobs.wake import WakeUp
@@ -64,9 +64,9 @@ class WorkerOptions:
     `slots` says how many jobs of each queue run at once; `lease` how long a job stays with a worker that falls silent;
     `grace` how long running jobs may go on after `stop()` before they are handed back. After `most_jobs`, or beyond
     `most_memory` bytes, the worker stops by itself, or calls `on_worn_out` once and goes on where that is given; None
-    is without end. `on_ready` is called when it is registered and serves. `limits` are those that jobs share beside
-    the limits of their tasks. `companions` run beside the jobs until it drains; a burst worker lets them catch up
-    before it takes the queues for empty.
+    is without end. `on_ready` is called when it is registered and serves, `on_attempt` at the end of each attempt.
+    `limits` are those that jobs share beside the limits of their tasks. `companions` run beside the jobs until it
+    drains; a burst worker lets them catch up before it takes the queues for empty.
     """
 
     slots: Mapping[Queue, int]
@@ -78,6 +78,7 @@ class WorkerOptions:
     most_memory: int | None = None
     on_worn_out: Callable[[], None] | None = None
     on_ready: Callable[[], None] | None = None
+    on_attempt: AttemptHook | None = None
     burst: bool = False
     limits: Collection[Limit] = ()
     companions: Sequence[Companion] = ()
@@ -103,7 +104,7 @@ class Worker:
             found_nothing=self._note_dry,
             look_every=POLL if options.burst else LOOK_EVERY,
         )
-        self._runner = JobRunner(pool.tasks, resources, self._limiter, self.id, options.result_ttl)
+        self._runner = JobRunner(pool.tasks, resources, self._limiter, self.id, options.result_ttl, options.on_attempt)
         self._running = RunningJobs(self._runner, self._committer, self._lease, self._count)
         self._leases = Leases(self._store, self._line, self._running, self._committer, self._lease)
         self._lanes = [

@@ -2,10 +2,11 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -17,13 +18,13 @@ log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupervisorOptions:
-    """`command` starts a child; it gets the descriptor of its line as one more word.
+    """`command` starts the child in a place, counted from 0; it gets the descriptor of its line as one more word.
 
     `patience` is how long a child may take to end after SIGTERM; `ready_within` how long a replacement may take
     to serve.
     """
 
-    command: Sequence[str]
+    command: Callable[[int], Sequence[str]]
     processes: int
     patience: timedelta
     ready_within: timedelta = timedelta(minutes=1)
@@ -71,7 +72,8 @@ class Supervisor:
 
     async def _keep_places(self) -> None:
         places = [
-            await Place.open(self._start_child, self._options.ready_within) for _ in range(self._options.processes)
+            await Place.open(partial(self._start_child, place), self._options.ready_within)
+            for place in range(self._options.processes)
         ]
         async with asyncio.TaskGroup() as group:
             loops = [group.create_task(place.keep(), name="place") for place in places]
@@ -80,8 +82,8 @@ class Supervisor:
             for loop in loops:
                 loop.cancel()
 
-    async def _start_child(self) -> Child:
-        child = await Child.start(self._options.command, self._options.patience)
+    async def _start_child(self, place: int) -> Child:
+        child = await Child.start(self._options.command(place), self._options.patience)
         # Those that ended are of no more interest.
         self._children = {other for other in self._children if not other.ended.is_set()} | {child}
         return child

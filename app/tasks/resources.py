@@ -22,6 +22,7 @@ from app.providers.sendgrid import SendGrid
 from app.providers.sms import SmsProvider
 from app.providers.smtp import Smtp
 from app.providers.smtp_connections import DEFAULT_PORTS, SmtpConnections, SmtpServer
+from app.providers.timed import CallHook, TimedEmail, TimedSms
 from app.providers.twilio import Twilio
 from app.setting_values import DltTemplate
 from app.settings import Settings
@@ -30,18 +31,22 @@ LAST_RECORDS_SECONDS = 20
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Settings, Database, Messenger and TokensRedis for one worker process. Nothing is connected until it is used."""
+async def open_resources(settings: Settings, on_call: CallHook | None = None) -> AsyncIterator[Resources]:
+    """Settings, Database, Messenger and TokensRedis for one worker process. Nothing is connected until it is used.
+
+    `on_call` is told of each call to a provider.
+    """
     # An order confirmation sends its mail and its SMS at the same time.
     connections = 2 * settings.notifications_concurrency + settings.subscriptions_concurrency
     database = Database(settings.database_url.get_secret_value(), application_name="indostar worker")
     tokens = TokensRedis.from_url((settings.tokens_redis_url or settings.redis_url).get_secret_value())
     async with http_client(max_connections=connections) as client:
         email = email_provider(settings, client)
+        sms = sms_provider(settings, client)
         messenger = Messenger(
             MessageLedger(database),
-            email,
-            sms_provider(settings, client),
+            email if on_call is None else TimedEmail(email, on_call),
+            sms if on_call is None else TimedSms(sms, on_call),
             limits=provider_limits(settings),
             resend_unknown_mail=settings.resend_unknown_mail,
             resend_unknown_sms=settings.resend_unknown_sms,

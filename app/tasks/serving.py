@@ -23,6 +23,8 @@ from app.jobs.task import TaskRegistry
 from app.jobs.worker import Worker, WorkerOptions
 from app.letters.retention import OLD_ENDS
 from app.logs import configure_logging
+from app.metrics.server import MetricsServer
+from app.metrics.worker import WorkerMetrics
 from app.outbox.relay import OutboxRelay
 from app.outbox.reruns import end_failed
 from app.outbox.retention import OLD_ROWS
@@ -51,13 +53,21 @@ def serve(settings: Settings, queues: Collection[Queue]) -> Hook:
 
 
 @asynccontextmanager
-async def open_worker(settings: Settings, options: WorkerOptions) -> AsyncIterator[Worker]:
-    """A worker of the shop's tasks with all that they work with."""
+async def open_worker(settings: Settings, options: WorkerOptions, place: int = 0) -> AsyncIterator[Worker]:
+    """A worker of the shop's tasks with all that they work with.
+
+    `place` tells the processes of one supervisor apart: each shows its metrics on a port of its own.
+    """
     tasks = tasks_by(settings)
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks)
     stream = EventStream(pool.connection_pool)
+    metrics = None
+    if settings.metrics_port is not None and not options.burst:
+        metrics = WorkerMetrics(tasks)
+        shown = MetricsServer(metrics, settings.metrics_port + place)
+        options = replace(options, on_attempt=metrics.count_attempt, companions=[*options.companions, shown])
     try:
-        async with open_resources(settings) as resources:
+        async with open_resources(settings, None if metrics is None else metrics.count_call) as resources:
             companions = _companions(settings, options, tasks, pool, stream, resources[Database])
             yield Worker(pool, resources, replace(options, companions=[*options.companions, *companions]))
     finally:

@@ -24,5 +24,5 @@ class AdminServer:
 @asynccontextmanager
 async def admin_server(environment: Mapping[str, str]) -> AsyncIterator[AdminServer]:
     async with command("uvicorn", "admin_api:app", "--port", "0", environment=environment) as process:
-        found = await until(lambda: re.search(r"running on http://127\.0\.0\.1:(\d+)", process.output))
-        yield AdminServer(process, int(found[1]))
+        [port] = await until(lambda: re.findall(r"running on http://127\.0\.0\.1:(\d+)", process.output))
+        yield AdminServer(process, int(port))

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 
@@ -17,7 +18,7 @@ from tests.waiting import PATIENCE, until
 
 OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
 VIEWER = {"Authorization": f"Bearer {VIEWER_TOKEN}"}
-MAIL = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
+MAIL: dict[str, Any] = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
 # Buffers of both sockets and of the server hold some megabytes before a reader that does not read is too slow.
 BATCHES, JOBS_AT_ONCE, LONG = 30, 500, "x" * 900
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from tests.running import open_pool, running_worker
 from tests.sse import Told, events_in
 from tests.waiting import PATIENCE, until
 
-MAIL = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
+MAIL: dict[str, Any] = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
 
 
 class Ticks:
@@ -104,7 +105,7 @@ async def test_changes_within_a_tick_become_one(pool: JobPool, live: LiveEvents,
             await pool.enqueue_job("send_email_task", **MAIL, _job_id="j1")
 
             async def has_been_tried() -> bool:
-                return await pool.xlen(EVENTS) >= 3
+                return bool(await pool.xlen(EVENTS) >= 3)
 
             await until(has_been_tried)
         await ticks.next()

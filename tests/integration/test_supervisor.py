@@ -113,7 +113,9 @@ async def supervised(folder: Path, processes: int = 1, **options: Any) -> AsyncI
     defaults: dict[str, Any] = {"patience": timedelta(minutes=1), "ready_within": timedelta(minutes=1)}
     supervisor = Supervisor(
         SupervisorOptions(
-            command=[str(folder / "python"), "-c", CHILD, str(folder)], processes=processes, **(defaults | options)
+            command=lambda _place: [str(folder / "python"), "-c", CHILD, str(folder)],
+            processes=processes,
+            **(defaults | options),
         )
     )
     running = asyncio.create_task(supervisor.run())

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.tasks",),
-    ("app.schedules", "app.letters", "app.deliveries", "app.live"),
+    ("app.schedules", "app.letters", "app.deliveries", "app.live", "app.metrics"),
     ("app.notify", "app.outbox", "app.history", "app.cleanup"),
     ("app.logs",),
     ("app.supervisor",),

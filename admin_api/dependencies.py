@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -17,18 +18,21 @@ from app.history.reader import HistoryReader
 from app.jobs.events import EventStream
 from app.jobs.pool import JobPool
 from app.live.hub import LiveEvents
+from app.metrics.scrape import Scrape
+from app.schedules.control import ScheduleControl
 from app.settings import Settings
 from app.tasks.schedules import tasks_by
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The queue, the database, what is on record there, what happens live, and the tokens."""
+    """The queue, the database, what is on record there, what happens live, metrics, and the tokens."""
 
     pool: JobPool
     database: Database
     history: HistoryReader
     live: LiveEvents
+    metrics: Scrape
     operator_token: SecretStr | None
     viewer_token: SecretStr | None
 
@@ -40,8 +44,16 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     database = Database(settings.database_url.get_secret_value(), application_name="indostar admin api")
     stream = EventStream(pool.connection_pool)
     live = LiveEvents(stream, pool.tasks)
+    schedules = ScheduleControl(database, pool.tasks, ZoneInfo(settings.schedule_timezone))
+    metrics = Scrape(pool, database, stream, schedules)
     opened = Services(
-        pool, database, HistoryReader(database), live, settings.admin_api_token, settings.admin_api_readonly_token
+        pool,
+        database,
+        HistoryReader(database),
+        live,
+        metrics,
+        settings.admin_api_token,
+        settings.admin_api_readonly_token,
     )
     app.state.indostar = opened
     try:
@@ -50,6 +62,7 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     finally:
         await live.aclose()
         await stream.aclose()
+        await metrics.aclose()
         await database.close()
         await pool.aclose()
 

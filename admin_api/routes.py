@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from admin_api.dependencies import GivenServices, Role, Services, require_operator, require_viewer
 from admin_api.events import events_router
+from admin_api.metrics import metrics_router
 from admin_api.models import Health, JobView, NewJob, Problem, TaskList, TaskView
 from app.db.engine import DatabaseUnavailable
 from app.errors import Unavailable
@@ -165,4 +166,5 @@ def _as_fastapi_says_it(error: WrongArguments) -> list[dict[str, Any]]:
 
 
 router.include_router(events_router)
+router.include_router(metrics_router)
 router.include_router(open_router)

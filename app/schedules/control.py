@@ -33,7 +33,10 @@ class UnknownSchedule(Refused):
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
-    """A schedule, what it did last and when it runs next: None while it is paused."""
+    """A schedule, what it did last and when it runs next: None while it is paused.
+
+    `late` is how long the oldest slot that nobody has settled has been due.
+    """
 
     name: str
     expression: str
@@ -42,6 +45,7 @@ class ScheduleView:
     last_run: LastRun | None
     paused_at: datetime | None
     paused_by: str | None
+    late: timedelta
 
 
 class ScheduleControl:
@@ -68,6 +72,7 @@ class ScheduleControl:
             state = states.get(name)
             paused_at, paused_by = (state.paused_at, state.paused_by) if state else (None, None)
             crontab, timezone = scheduled.schedule.crontab, scheduled.timezone
+            unsettled = now if state is None or paused_at else next_slot(crontab, state.settled_until, timezone)
             views.append(
                 ScheduleView(
                     name=name,
@@ -77,6 +82,7 @@ class ScheduleControl:
                     last_run=last_runs.get(name),
                     paused_at=paused_at,
                     paused_by=paused_by,
+                    late=max(now - unsettled, timedelta(0)),
                 )
             )
         return views

@@ -14,6 +14,7 @@ from bench.measures import (
     crash,
     drain,
     enqueueing,
+    events,
     history,
     idle,
     latency,
@@ -41,6 +42,7 @@ MEASURES: Mapping[str, Callable[[Plan], Awaitable[Section]]] = {
     "cleanup": cleanup_rows.measure,
     "cleanup-keys": cleanup_keys.measure,
     "plan": planning.measure,
+    "events": events.measure,
 }
 
 

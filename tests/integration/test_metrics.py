@@ -1,6 +1,7 @@
 """The admin API's metrics: what Redis and PostgreSQL know, and an answer whatever is away."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from prometheus_client import generate_latest
 from sqlalchemy import text
 
 from app.db.engine import Database
@@ -20,7 +22,9 @@ from app.jobs.queues import EVENTS, Queue
 from app.jobs.store import JobStore
 from app.jobs.wire import Wire
 from app.metrics.scrape import Scrape
+from app.metrics.worker import WorkerMetrics
 from app.schedules.control import ScheduleControl
+from app.settings import PROJECT_ROOT
 from app.tasks import TASKS
 from tests.history import open_history
 from tests.metrics import Samples, samples_in, value
@@ -226,3 +230,15 @@ async def test_scrapes_at_about_the_same_time_share_one_look(pool: JobPool, data
 
     assert first == second == soon
     assert jobs(later, "notifications") == [1, 0, 0]
+
+
+async def test_every_metric_is_described(pool: JobPool, database: Database, database_url: str) -> None:
+    async with open_history(pool, database_url) as history:
+        await history.projector().catch_up()
+    names = {name for name, _ in await scraped(pool, database)}
+    worker = samples_in(generate_latest(WorkerMetrics(TASKS).registry).decode())
+    families = {re.sub("_(bucket|count|sum|created)$", "", name) for name in names | {name for name, _ in worker}}
+    page = (PROJECT_ROOT / "docs" / "metrics.md").read_text()
+
+    assert "indostar_history_lag_seconds" in families
+    assert [name for name in sorted(families) if name.startswith("indostar_") and f"`{name}`" not in page] == []

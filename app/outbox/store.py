@@ -51,6 +51,12 @@ _LOCKED = text(
     ORDER BY o.id FOR UPDATE SKIP LOCKED
     """  # noqa: S608 -- our own columns
 )
+_UNFINISHED_ROW = text(
+    f"""
+    SELECT {_COLUMNS}, o.relayed_at IS NOT NULL AS is_relayed FROM tasks.outbox o
+    WHERE o.id = :id AND o.ended_at IS NULL FOR UPDATE
+    """  # noqa: S608 -- our own columns
+)
 # In the order of their ids, so that two who end the same rows wait for each other instead of dying of it. What they
 # were to do holds customers' data and is of no more use.
 _ENDED = text(
@@ -100,6 +106,11 @@ class OutboxStore:
     async def locked(self, session: AsyncSession, ids: Sequence[int]) -> list[OutboxRow]:
         """Those of the rows that have not ended and that nobody else is at; locked."""
         return [OutboxRow(*row) for row in await session.execute(_LOCKED, {"ids": ids})]
+
+    async def unfinished_row(self, session: AsyncSession, row_id: int) -> tuple[OutboxRow, bool] | None:
+        """The row, and whether it was relayed; locked, once nobody else is at it. None where it has ended."""
+        row = (await session.execute(_UNFINISHED_ROW, {"id": row_id})).first()
+        return None if row is None else (OutboxRow(*row[:-1]), row.is_relayed)
 
     async def set_relayed(self, session: AsyncSession, rows: Sequence[OutboxRow], epoch: str) -> None:
         await session.execute(_RELAYED, {"ids": [row.id for row in rows], "epoch": epoch})

@@ -13,12 +13,12 @@ import structlog
 
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
-from app.jobs.failures import JobExpired, OverLimit, WorkerLost
+from app.jobs.failures import JobExpired, OverLimit, SecretArguments, WorkerLost
 from app.jobs.limiter import Limiter
 from app.jobs.limits import Limit
 from app.jobs.memory import Attempt, AttemptOutcome, Memory
 from app.jobs.payload import Payload
-from app.jobs.queues import Queue
+from app.jobs.queues import RECORDED_ELSEWHERE, Queue
 from app.jobs.result import UNKNOWN_TASK, JobEnd
 from app.jobs.retry import PUT_OFF, PutOffPolicy
 from app.jobs.running import RunningJob, Stop, current_job
@@ -108,6 +108,9 @@ class _JobAttempt:
             due_ms = job.due_ms + (float(WAITING_MARK) if job.has_waited else 0)
             return Finish("keep", job, due_ms, self.memory.to_bytes(), tries=job.tries)
         self.task = task = self.runner.tasks[payload.task]
+        if task.secret and job.id.startswith(RECORDED_ELSEWHERE):
+            # Plain SQL wrote the row; its arguments are gone.
+            raise SecretArguments(task.name)
         # Only the default queue is where a pool puts a job that names none.
         if payload.queue is None and job.queue is Queue.DEFAULT is not task.queue:
             self.memory.arrival = job.queue.key

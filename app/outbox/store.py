@@ -36,6 +36,7 @@ _NEXT = text(
 _RELAYED = text(
     "UPDATE tasks.outbox SET relayed_at = now(), relayed_epoch = :epoch WHERE id = ANY(CAST(:ids AS bigint[]))"
 )
+_FORGET_ARGUMENTS = text("UPDATE tasks.outbox SET kwargs = '{}' WHERE id = ANY(CAST(:ids AS bigint[]))")
 _UNFINISHED = text(
     """
     SELECT id, relayed_epoch IS DISTINCT FROM :epoch FROM tasks.outbox
@@ -114,6 +115,10 @@ class OutboxStore:
 
     async def set_relayed(self, session: AsyncSession, rows: Sequence[OutboxRow], epoch: str) -> None:
         await session.execute(_RELAYED, {"ids": [row.id for row in rows], "epoch": epoch})
+
+    async def forget_arguments(self, session: AsyncSession, rows: Sequence[OutboxRow]) -> None:
+        """Empties what should not have been written there."""
+        await session.execute(_FORGET_ARGUMENTS, {"ids": [row.id for row in rows]})
 
     async def end(self, ids: Sequence[int]) -> None:
         """Records that these jobs have ended, and not in failure. Ending one twice changes nothing."""

@@ -22,6 +22,7 @@ from app.letters.discarding import Discards
 from app.letters.finding import MOST_LETTERS, LetterFinder
 from app.letters.letter import BulkDiscard, BulkRerun, LeftOut, Letter, NotALetter, Rerun
 from app.letters.planning import Plan, plan_reruns, why_closed
+from app.letters.successor import Successors
 from app.outbox import reruns
 from app.outbox.reruns import RowOfRerun
 
@@ -51,7 +52,8 @@ class DeadLetters:
         self._tasks = pool.tasks
         self._clock = clock
         self._resources = Resources([database])
-        self._finder = LetterFinder(database, pool.tasks, stream, clock)
+        self._finder = LetterFinder(database, pool.tasks, stream)
+        self._successors = Successors(database, pool)
         self._discards = Discards(database, pool, self._finder, clock)
 
     async def rerun(self, job_id: str, *, by: str, resend: bool = False) -> Rerun:
@@ -63,7 +65,8 @@ class DeadLetters:
         [rerun] = await self._rerun([letter], by, resend=resend)
         if rerun.new_id is None:
             raise NotALetter(job_id, rerun.left_out or LeftOut.NOT_FAILED)
-        return rerun
+        # Pressed twice: its answer is about the job that there is.
+        return await self._successors.look(rerun) if rerun.left_out is LeftOut.RETRIED_BEFORE else rerun
 
     async def rerun_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False) -> BulkRerun:
         """Runs again what failed of the jobs that meet the filter, page by page, the oldest first.

@@ -58,18 +58,20 @@ class LeftOut(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """What running a job again comes to: `effects` is what its line has done and can still do; `new_id` the job that
-    runs in its place, None in a dry run; `left_out` why there is none."""
+    runs in its place, None in a dry run; `left_out` why there is none, or none but
+    that of an earlier press, of which `is_under_way` says that it has not ended."""
 
     job_id: str
     task: str | None
     effects: Sequence[Effect] = ()
     new_id: str | None = None
     left_out: LeftOut | None = None
+    is_under_way: bool = False
 
     @property
     def can(self) -> str:
         """In words, as "send email; sent before: sms". A task that declares no effects simply runs."""
-        if self.left_out is not None:
+        if self.left_out is not None and not self.is_under_way:
             return "nothing"
         if not self.effects:
             return "run"

@@ -1,15 +1,13 @@
 """Finding dead letters, once all that Redis can tell of failures is on record."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 import structlog
 
 from app.db.engine import Database
-from app.db.leases import Lease
-from app.history.projector import Projector
 from app.history.reader import JobFilter
-from app.history.recovery import record_failures
+from app.history.recovery import FailureRecovery
 from app.jobs.events import EventStream, FailedJob
 from app.jobs.lookup import JobState
 from app.jobs.outage import REDIS_DOWN
@@ -22,8 +20,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 # What one transaction closes: it holds the rows of all of them.
 MOST_LETTERS = 200
-# Redis dates failures by its own clock.
-CLOCKS_DIFFER = timedelta(days=1)
 
 
 class LetterFinder:
@@ -32,16 +28,10 @@ class LetterFinder:
     Raises DatabaseUnavailable, and what Redis raises where only Redis has what is needed.
     """
 
-    def __init__(
-        self, database: Database, tasks: TaskRegistry, stream: EventStream, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, database: Database, tasks: TaskRegistry, stream: EventStream) -> None:
         self._database = database
-        self._tasks = tasks
         self._stream = stream
-        self._clock = clock
-        # It is never elected: it only catches up.
-        lease = Lease(database, Projector.name, "dead letters")
-        self._projector = Projector(database, stream, tasks, lease, reruns.end_failed)
+        self._recovery = FailureRecovery(database, tasks, stream, reruns.end_failed)
 
     async def find(self, job_id: str) -> Letter:
         """The job as history has it, once all that Redis can tell is on record. Raises NotALetter."""
@@ -70,19 +60,8 @@ class LetterFinder:
             last = letters[-1]
 
     async def catch_up(self, ids: Sequence[str] | None = None) -> None:
-        """Puts on record what the stream tells, and then what Redis knows of failures that it did not tell."""
-        await self._projector.catch_up()
-        skipped = 0
-        while batch := ids if ids is not None else await self._some_failed(skipped):
-            failed = await self._stream.failed(batch)
-            async with self._database.session() as session:
-                known = await store.by_ids(session, [job.id for job in failed])
-            untold = [job for job in failed if job.id not in known or known[job.id].state is not JobState.FAILED]
-            if untold:
-                await record_failures(self._database, self._tasks, untold, reruns.end_failed)
-            if ids is not None:
-                return
-            skipped += len(batch)
+        """Puts on record all that Redis can tell, or what it can tell of these jobs."""
+        await self._recovery.recover(ids)
 
     async def in_redis(self, letters: Sequence[Letter]) -> list[FailedJob]:
         """What Redis keeps of them, and not of other jobs of the same ids."""
@@ -101,7 +80,3 @@ class LetterFinder:
     async def _on_record(self, job_id: str) -> Letter | None:
         async with self._database.session() as session:
             return (await store.by_ids(session, [job_id])).get(job_id)
-
-    async def _some_failed(self, skip: int) -> list[str]:
-        until_ms = int((self._clock() + CLOCKS_DIFFER.total_seconds()) * 1000)
-        return [job_id for job_id, _ in await self._stream.failed_jobs(until_ms, skip=skip, most=MOST_LETTERS)]

@@ -16,7 +16,7 @@ from app.jobs.failures import UnknownTask, UnreadablePayload
 from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_from_json
 from app.jobs.payload import Payload
 from app.jobs.queues import Queue, queue_by_key
-from app.jobs.runner import UNKNOWN_TASK
+from app.jobs.result import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, JobFailed, deserialize
 from app.jobs.store import WAITING_MARK
 from app.jobs.task import TaskRegistry
@@ -314,9 +314,11 @@ class _Folding:
         row = self._row = self._new_row(data["f"], queue_by_key(data["q"]), data["et"], event)
         row.root_id = storable(data.get("root") or self._id)
         row.retry_of = storable(data["retry_of"]) if data.get("retry_of") else None
-        row.started_at, row.finished_at = time_of(data["st"]), time_of(data["ft"])
+        row.finished_at = time_of(data["ft"])
         row.tries = data["t"]
         self._attempts = known.attempts(attempts_from_json(data["attempts"]))
+        # One that was discarded before its first attempt never started.
+        row.started_at = time_of(data["st"]) if self._attempts else None
         row.worker = storable(self._attempts[-1].worker or "") or None if self._attempts else None
         outcome = data["r"]
         if data["s"]:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from app.db.engine import Database, DatabaseUnavailable
 from app.db.leases import Lease
 from app.db.retention import MOST_ROWS_A_STATEMENT, OldRows, delete_old
+from app.history.recovery import FailureRecovery
 from app.jobs.events import EventStream
 
 log = structlog.stdlib.get_logger(__name__)
@@ -21,15 +22,16 @@ EVERY = timedelta(minutes=10)
 # As long as other results: who enqueued a job may still wait for how it ended.
 READABLE_IN_REDIS = timedelta(hours=1)
 
-# A failed job whose payload is on record is a dead letter: it stays until somebody runs it again or discards it. Of one
-# that is not over nothing can have been heard for so long either: it was lost in a gap.
+# A failed job is a dead letter until somebody runs it again or discards it, however old; its payload may lie in the
+# outbox or in Redis. Of one that is not over nothing can have been heard for so long either: it was lost in a gap.
 OLD_JOBS = OldRows(
     text("""
     WITH page AS (
         SELECT job.id, job.enqueued_at,
                greatest(job.enqueued_at, job.run_at, job.started_at, job.finished_at) < :before
-               AND NOT (job.status = 'failed' AND EXISTS (
-                   SELECT FROM tasks.payloads AS payload WHERE payload.job_id = job.id)) AS is_over
+               AND (job.status <> 'failed' OR EXISTS (
+                   SELECT FROM tasks.closed_letters AS closed
+                   WHERE closed.job_id = job.id AND closed.enqueued_at = job.enqueued_at)) AS is_over
         FROM tasks.jobs AS job
         WHERE (job.enqueued_at, job.id) > (CAST(:after_time AS timestamptz), CAST(:after_id AS text))
             AND job.enqueued_at < :before
@@ -69,7 +71,8 @@ async def relieve_redis(database: Database, stream: EventStream, failed_before_m
 
 
 class HistoryHousekeeping:
-    """Deletes what is older than `keep`, of history and then of `others`, and relieves Redis: in one worker every ten
+    """Deletes what is older than `keep`, of history and then of `others`, puts on record the failures that the stream
+    of events lost, and relieves Redis of those that are: in one worker every ten
     minutes, which is the length that `lease` is to have."""
 
     name = "history housekeeping"
@@ -80,6 +83,7 @@ class HistoryHousekeeping:
         stream: EventStream,
         lease: Lease,
         keep: timedelta,
+        recovery: FailureRecovery,
         others: Sequence[OldRows] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -87,6 +91,7 @@ class HistoryHousekeeping:
         self._stream = stream
         self._lease = lease
         self._keep = keep
+        self._recovery = recovery
         self._rows = (OLD_JOBS, *others)
         self._clock = clock
 
@@ -106,7 +111,9 @@ class HistoryHousekeeping:
         deleted = 0
         for rows in self._rows:
             deleted += await delete_old(self._database, rows, now - self._keep)
+        # Before the next step: what is on record leaves Redis.
+        recovered = await self._recovery.recover()
         failed_before = now - READABLE_IN_REDIS
         dropped = await relieve_redis(self._database, self._stream, int(failed_before.timestamp() * 1000))
-        if deleted or dropped:
-            log.info("history.tidied", deleted=deleted, dropped_from_redis=dropped)
+        if deleted or dropped or recovered:
+            log.info("history.tidied", deleted=deleted, dropped_from_redis=dropped, recovered=recovered)

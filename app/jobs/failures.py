@@ -45,6 +45,20 @@ class WrongArguments(Refused):
         return f"wrong arguments for {self.task}: {told}"
 
 
+class SecretArguments(Refused):
+    """A task with secret arguments can't go by the outbox."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.task = task
+
+    def __str__(self) -> str:
+        return (
+            f"{self.task} has secret arguments, which must not enter PostgreSQL: "
+            "enqueue it straight, by enqueue_job of app.connect()"
+        )
+
+
 class UnreadablePayload(Refused):
     """The payload is not a job in our JSON. It is kept as it is and never unpickled."""
 

@@ -13,7 +13,7 @@ from app.jobs.payload import Payload
 from app.jobs.pool import JobPool
 from app.jobs.progress import Progress
 from app.jobs.queues import IN_PROGRESS, MEMORY, PAYLOAD, PROGRESS, RESULT, TRIES, Queue, queue_by_key
-from app.jobs.runner import UNKNOWN_TASK
+from app.jobs.result import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, JobFailed, deserialize
 from app.jobs.store import WAITING_MARK
 from app.jobs.task import TaskRegistry
@@ -96,7 +96,8 @@ def _ended(pool: JobPool, job_id: str, raw: bytes) -> JobRecord:
         kwargs=named_arguments(pool.tasks, data["f"], data["a"], data["k"]),
         enqueued_at=_time(data["et"]),
         run_at=None,
-        started_at=_time(data["st"]),
+        # One that was discarded before its first attempt never started.
+        started_at=_time(data["st"]) if attempts else None,
         finished_at=_time(data["ft"]),
         tries=data["t"],
         max_tries=_max_tries(pool, data["f"]),

@@ -142,6 +142,10 @@ class JobPool(ArqRedis):
             sent += await self._send(words)
         return sent
 
+    async def run_script(self, script: Script, keys: tuple[str, ...], *args: str | bytes | int) -> Any:
+        """What a script of ours returns. Raises what Redis raises."""
+        return await self._wire.run(script, keys, *args)
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         await self._wire.aclose()
         await super().aclose(close_connection_pool)

@@ -13,12 +13,13 @@ import structlog
 
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
-from app.jobs.failures import JobExpired, OverLimit, WorkerLost
+from app.jobs.failures import JobExpired, OverLimit, SecretArguments, WorkerLost
 from app.jobs.limiter import Limiter
 from app.jobs.limits import Limit
-from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_as_json
+from app.jobs.memory import Attempt, AttemptOutcome, Memory
 from app.jobs.payload import Payload
-from app.jobs.queues import Queue
+from app.jobs.queues import RECORDED_ELSEWHERE, Queue
+from app.jobs.result import UNKNOWN_TASK, JobEnd
 from app.jobs.retry import PUT_OFF, PutOffPolicy
 from app.jobs.running import RunningJob, Stop, current_job
 from app.jobs.serializer import ErrorRecord, is_plain, serialize, serialize_plain
@@ -29,7 +30,6 @@ from app.jobs.time_limits import Interruptible, SoftTimeLimitExceeded, TimeLimit
 log = structlog.stdlib.get_logger(__name__)
 
 MOST_WORKERS_LOST = 3
-UNKNOWN_TASK = "<unknown>"
 
 
 def wall_clock_ms() -> int:
@@ -114,6 +114,9 @@ class _JobAttempt:
             due_ms = job.due_ms + (float(WAITING_MARK) if job.has_waited else 0)
             return Finish("keep", job, due_ms, self.memory.to_bytes(), tries=job.tries)
         self.task = task = self.runner.tasks[payload.task]
+        if task.secret and job.id.startswith(RECORDED_ELSEWHERE):
+            # Plain SQL wrote the row; its arguments are gone.
+            raise SecretArguments(task.name)
         # Only the default queue is where a pool puts a job that names none.
         if payload.queue is None and job.queue is Queue.DEFAULT is not task.queue:
             self.memory.arrival = job.queue.key
@@ -236,23 +239,18 @@ class _JobAttempt:
             self.runner.on_attempt(self.task.name if self.task else UNKNOWN_TASK, self.job, attempt)
 
     def _ended(self, op: Literal["done", "fail"], *, success: bool, result: Any) -> Finish:
-        payload = self.payload
-        data = {
-            "t": self.job_try,
-            "f": payload.task if payload else UNKNOWN_TASK,
-            "a": payload.args if payload else (),
-            "k": payload.kwargs if payload else {},
-            "et": payload.enqueued_ms if payload else self.job.due_ms,
-            "s": success,
-            "r": result,
-            "st": self.started_ms,
-            "ft": self.runner.clock_ms(),
-            "q": self.job.queue.key,
-            "id": self.job.id,
-            "attempts": attempts_as_json(self.memory.attempts),
-        }
-        if payload is not None and (payload.root is not None or payload.retry_of is not None):
-            data |= {"root": payload.root, "retry_of": payload.retry_of}
+        data = JobEnd(
+            job_id=self.job.id,
+            payload=self.payload,
+            queue_key=self.job.queue.key,
+            enqueued_ms=self.job.due_ms,
+            tries=self.job_try,
+            attempts=self.memory.attempts,
+            started_ms=self.started_ms,
+            finished_ms=self.runner.clock_ms(),
+            is_success=success,
+            outcome=result,
+        ).fields()
         try:
             text = self._serialized(data, result)
         except Exception as error:  # noqa: BLE001 -- what a result raises when it is written must not undo a success

@@ -3,37 +3,31 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID, uuid5
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.engine import Database
-from app.db.leases import Lease
-from app.history.projector import Projector
 from app.history.reader import JobFilter
-from app.history.recovery import record_failures
 from app.jobs.context import Resources
-from app.jobs.events import EventStream, FailedJob
+from app.jobs.events import EventStream
 from app.jobs.lookup import JobState
-from app.jobs.outage import REDIS_DOWN
 from app.jobs.payload import Payload, why_unfit
 from app.jobs.pool import JobPool, NewJob
 from app.jobs.queues import queue_by_key
 from app.jobs.serializer import serialize
 from app.letters import store
-from app.letters.letter import BulkRerun, LeftOut, Letter, NotALetter, Rerun
+from app.letters.discarding import Discards
+from app.letters.finding import MOST_LETTERS, LetterFinder
+from app.letters.letter import BulkDiscard, BulkRerun, LeftOut, Letter, NotALetter, Rerun
 from app.letters.planning import Plan, plan_reruns, why_closed
+from app.letters.successor import Successors
 from app.outbox import reruns
 from app.outbox.reruns import RowOfRerun
 
 log = structlog.stdlib.get_logger(__name__)
 
-# What one transaction closes: it holds the rows of all of them.
-MOST_LETTERS = 200
-# Redis dates failures by its own clock.
-CLOCKS_DIFFER = timedelta(days=1)
 # Names of jobs that run again without the outbox are made from this and the job that they replace.
 RERUNS = UUID("6a0c3c0e-5d3a-4c0b-9d5e-0f2f7c7e4b1d")
 
@@ -56,33 +50,32 @@ class DeadLetters:
         self._database = database
         self._pool = pool
         self._tasks = pool.tasks
-        self._stream = stream
         self._clock = clock
         self._resources = Resources([database])
-        # It is never elected: it only catches up.
-        lease = Lease(database, Projector.name, "dead letters")
-        self._projector = Projector(database, stream, pool.tasks, lease, reruns.end_failed)
+        self._finder = LetterFinder(database, pool.tasks, stream)
+        self._successors = Successors(database, pool)
+        self._discards = Discards(database, pool, self._finder, clock)
 
     async def rerun(self, job_id: str, *, by: str, resend: bool = False) -> Rerun:
         """The job that runs in its place, and what that can still do; the same one however often it is asked for.
 
         `resend` begins a new line: messages that were sent are sent again. Raises NotALetter.
         """
-        letter = await self._find(job_id)
+        letter = await self._finder.find(job_id)
         [rerun] = await self._rerun([letter], by, resend=resend)
         if rerun.new_id is None:
             raise NotALetter(job_id, rerun.left_out or LeftOut.NOT_FAILED)
-        return rerun
+        # Pressed twice: its answer is about the job that there is.
+        return await self._successors.look(rerun) if rerun.left_out is LeftOut.RETRIED_BEFORE else rerun
 
     async def rerun_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False) -> BulkRerun:
         """Runs again what failed of the jobs that meet the filter, page by page, the oldest first.
 
         Without a status in the filter those that failed are meant. A dry run changes nothing and tells the same.
         """
-        await self._catch_up()
-        async with self._database.session() as session:
-            # Those that are enqueued here may fail before it is through.
-            until = await store.time(session)
+        await self._finder.catch_up()
+        # Those that are enqueued here may fail before it is through.
+        until = await self._finder.time()
         bulk = BulkRerun()
         if wanted.status not in (None, JobState.FAILED):
             async with self._database.session() as session:
@@ -90,18 +83,13 @@ class DeadLetters:
             bulk.left_out[LeftOut.NOT_FAILED] = bulk.matched
             return bulk
         wanted = replace(wanted, status=JobState.FAILED)
-        last: Letter | None = None
-        while True:
-            async with self._database.session() as session:
-                letters = await store.page(session, wanted, until, last, MOST_LETTERS)
-            if not letters:
-                return bulk
+        async for letters in self._finder.pages(wanted, until):
             bulk.add(await self._rerun(letters, by, dry_run=dry_run))
-            last = letters[-1]
+        return bulk
 
     async def rerun_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkRerun:
         """Runs again what failed of these jobs. Those that nobody knows are left out, too."""
-        await self._catch_up()
+        await self._finder.catch_up()
         bulk = BulkRerun()
         for start in range(0, len(ids), MOST_LETTERS):
             # Each once, in their order.
@@ -113,53 +101,12 @@ class DeadLetters:
         return bulk
 
     async def discard(self, job_id: str, *, by: str) -> None:
-        """Drops the payload for good; the record stays and says who did it. Twice changes nothing.
+        """Drops a failed job's payload for good, or ends one that waits. Twice changes nothing. Raises NotALetter."""
+        await self._discards.discard(job_id, by=by)
 
-        Raises NotALetter.
-        """
-        letter = await self._find(job_id)
-        async with self._database.session() as session:
-            letter = (await store.lock_open(session, [letter])).get(job_id, letter)
-            reason = why_closed(letter)
-            if reason is None:
-                await store.close(session, [letter], "discarded", by, {})
-        if reason not in (None, LeftOut.DISCARDED):
-            raise NotALetter(job_id, reason)
-        log.info("letter.discarded", job_id=job_id, task=letter.task, by=by)
-        await self._drop_from_redis([letter])
-
-    async def _find(self, job_id: str) -> Letter:
-        """The job as history has it, once all that Redis can tell is on record. Raises NotALetter."""
-        letter = await self._on_record(job_id)
-        if letter is None or letter.state is not JobState.FAILED:
-            await self._catch_up([job_id])
-            letter = await self._on_record(job_id)
-        if letter is None:
-            raise NotALetter(job_id, LeftOut.NO_SUCH_JOB)
-        return letter
-
-    async def _on_record(self, job_id: str) -> Letter | None:
-        async with self._database.session() as session:
-            return (await store.by_ids(session, [job_id])).get(job_id)
-
-    async def _catch_up(self, ids: Sequence[str] | None = None) -> None:
-        """Puts on record what the stream tells, and then what Redis knows of failures that it did not tell."""
-        await self._projector.catch_up()
-        skipped = 0
-        while batch := ids if ids is not None else await self._some_failed(skipped):
-            failed = await self._stream.failed(batch)
-            async with self._database.session() as session:
-                known = await store.by_ids(session, [job.id for job in failed])
-            untold = [job for job in failed if job.id not in known or known[job.id].state is not JobState.FAILED]
-            if untold:
-                await record_failures(self._database, self._tasks, untold, reruns.end_failed)
-            if ids is not None:
-                return
-            skipped += len(batch)
-
-    async def _some_failed(self, skip: int) -> list[str]:
-        until_ms = int((self._clock() + CLOCKS_DIFFER.total_seconds()) * 1000)
-        return [job_id for job_id, _ in await self._stream.failed_jobs(until_ms, skip=skip, most=MOST_LETTERS)]
+    async def discard_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False) -> BulkDiscard:
+        """Discards what failed of the jobs that meet the filter, or what waits if its status says so."""
+        return await self._discards.discard_many(wanted, by=by, dry_run=dry_run)
 
     async def _rerun(
         self, letters: Sequence[Letter], by: str, *, resend: bool = False, dry_run: bool = False
@@ -175,7 +122,7 @@ class DeadLetters:
                     (safe if self._may_enter_postgres(plan) else secret).append(plan)
             new_ids |= await self._rerun_by_outbox(safe, by, resend=resend)
             new_ids |= await self._rerun_directly(secret, by, resend=resend)
-            await self._drop_from_redis([plan.letter for plan in safe + secret])
+            await self._finder.drop_from_redis([plan.letter for plan in safe + secret])
         for plan in plans:
             if plan.letter.closed is not None and plan.letter.closed.retried_as is not None:
                 new_ids[plan.letter.id] = plan.letter.closed.retried_as
@@ -186,29 +133,15 @@ class DeadLetters:
         wanted = [letter for letter in letters if why_closed(letter) is None]
         payloads = {letter.id: letter.payload for letter in wanted if letter.payload is not None}
         if missing := [letter for letter in wanted if letter.id not in payloads]:
-            failed = await self._in_redis(missing)
+            failed = await self._finder.in_redis(missing)
             payloads |= {job.id: job.payload for job in failed if job.payload is not None}
         if missing := [letter for letter in wanted if letter.id not in payloads]:
             async with self._database.session() as session:
                 rows = await reruns.arguments(session, [letter.id for letter in missing])
             for letter in missing:
                 if (row := rows.get(letter.id)) is not None:
-                    payloads[letter.id] = Payload.of_json(letter.task, row.kwargs, _ms(letter), queue=row.queue)
+                    payloads[letter.id] = Payload.of_json(letter.task, row.kwargs, letter.enqueued_ms, queue=row.queue)
         return payloads
-
-    async def _in_redis(self, letters: Sequence[Letter]) -> list[FailedJob]:
-        """What Redis keeps of them, and not of other jobs of the same ids."""
-        enqueued = {letter.id: _ms(letter) for letter in letters}
-        failed = await self._stream.failed(list(enqueued))
-        return [job for job in failed if job.enqueued_ms in (None, enqueued[job.id])]
-
-    async def _drop_from_redis(self, letters: Sequence[Letter]) -> None:
-        try:
-            failed = await self._in_redis(letters)
-            await self._stream.drop_failed([(job.id, job.at_ms) for job in failed])
-        except REDIS_DOWN as error:
-            # Housekeeping does it later.
-            log.warning("letter.left_in_redis", letters=len(letters), error=type(error).__name__)
 
     def _may_enter_postgres(self, plan: Plan) -> bool:
         return not self._tasks[plan.letter.task].secret and why_unfit(serialize(plan.kwargs)) is None
@@ -244,7 +177,7 @@ class DeadLetters:
         """
         if not plans:
             return {}
-        new_ids = {plan.letter.id: uuid5(RERUNS, f"{plan.letter.id} {_ms(plan.letter)}").hex for plan in plans}
+        new_ids = {plan.letter.id: uuid5(RERUNS, f"{plan.letter.id} {plan.letter.enqueued_ms}").hex for plan in plans}
         now_ms = int(self._clock() * 1000)
         jobs = []
         for plan in plans:
@@ -280,7 +213,3 @@ class DeadLetters:
     def _tell(self, plan: Plan, by: str, new_ids: Mapping[str, str]) -> None:
         letter = plan.letter
         log.info("letter.retried", job_id=letter.id, task=letter.task, retried_as=new_ids[letter.id], by=by)
-
-
-def _ms(letter: Letter) -> int:
-    return round(letter.enqueued_at.timestamp() * 1000)

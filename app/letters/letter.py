@@ -34,12 +34,18 @@ class Letter:
     payload: bytes | None
     closed: Closed | None
 
+    @property
+    def enqueued_ms(self) -> int:
+        return round(self.enqueued_at.timestamp() * 1000)
+
 
 class LeftOut(StrEnum):
     """Why a job is not run again."""
 
     NO_SUCH_JOB = "there is no such job"
     NOT_FAILED = "it has not failed"
+    RUNNING = "it is running"
+    ENDED = "it has ended"
     RETRIED_BEFORE = "it was run again before"
     DISCARDED = "it was discarded"
     PAYLOAD_LOST = "its payload is lost"
@@ -52,18 +58,20 @@ class LeftOut(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Rerun:
     """What running a job again comes to: `effects` is what its line has done and can still do; `new_id` the job that
-    runs in its place, None in a dry run; `left_out` why there is none."""
+    runs in its place, None in a dry run; `left_out` why there is none, or none but
+    that of an earlier press, of which `is_under_way` says that it has not ended."""
 
     job_id: str
     task: str | None
     effects: Sequence[Effect] = ()
     new_id: str | None = None
     left_out: LeftOut | None = None
+    is_under_way: bool = False
 
     @property
     def can(self) -> str:
         """In words, as "send email; sent before: sms". A task that declares no effects simply runs."""
-        if self.left_out is not None:
+        if self.left_out is not None and not self.is_under_way:
             return "nothing"
         if not self.effects:
             return "run"
@@ -103,6 +111,23 @@ class BulkRerun:
             else:
                 self.left_out[rerun.left_out] += 1
         self.items += reruns[: MOST_ITEMS - len(self.items)]
+
+
+@dataclass(slots=True)
+class BulkDiscard:
+    """What discarding many jobs comes to, or would come to; `left_out` counts why others are not."""
+
+    matched: int = 0
+    discarded: int = 0
+    left_out: Counter[LeftOut] = field(default_factory=Counter)
+
+    def add(self, reason: LeftOut | None) -> None:
+        """One job: None where it is discarded."""
+        self.matched += 1
+        if reason is None:
+            self.discarded += 1
+        else:
+            self.left_out[reason] += 1
 
 
 class NotALetter(Refused):

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from app.errors import OutcomeUnknown, Refused, Unavailable
 from app.jobs.memory import Attempt
 from app.jobs.queues import Queue
-from app.jobs.runner import UNKNOWN_TASK
+from app.jobs.result import UNKNOWN_TASK
 from app.jobs.store import ClaimedJob
 from app.jobs.task import TaskRegistry
 from app.providers.failures import Misconfigured

@@ -63,6 +63,13 @@ class Handover:
         """Whether this worker is the one to do it now, of all that ask within the time."""
         return bool(await self._pool.set(TURNS + what, b"", nx=True, px=every))
 
+    def is_secret(self, row: OutboxRow) -> bool:
+        """Whether its arguments should never have been written; its job fails and says so."""
+        try:
+            return bool(self._pool.tasks[row.task].secret)
+        except UnknownTask:
+            return False
+
     def _job(self, row: OutboxRow, delay_ms: int) -> NewJob:
         own = self._own_queue(row.task)
         try:
@@ -71,7 +78,7 @@ class Handover:
             queue = own
         payload = Payload.of_json(
             row.task,
-            row.kwargs,
+            "{}" if self.is_secret(row) else row.kwargs,
             row.created_ms,
             queue=None if queue is own else queue.key,
             root=row.root,

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.outbox import OutboxJob
-from app.jobs.failures import WrongArguments
+from app.jobs.failures import SecretArguments, WrongArguments
 from app.jobs.payload import why_unfit
 from app.jobs.queues import RECORDED_ELSEWHERE
 from app.jobs.serializer import serialize
@@ -45,11 +45,13 @@ async def add(  # type: ignore[misc]  # P could have a `key` of its own: no task
     """The id of the job that there is once the session's transaction commits; None where `key` is taken.
 
     A key is taken for as long as its row is kept, which is long after its job has ended; where another transaction
-    has written it and not ended yet, this one waits for it. `not_before` needs a time zone. Raises WrongArguments
-    before anything is written.
+    has written it and not ended yet, this one waits for it. `not_before` needs a time zone. Raises WrongArguments,
+    or SecretArguments for a task that has such, before anything is written.
     """
     if not_before is not None and not_before.tzinfo is None:
         raise ValueError("not_before needs a time zone")
+    if task.secret:
+        raise SecretArguments(task.name)
     arguments = serialize(task.arguments.payload(args, kwargs))
     if reason := why_unfit(arguments):
         raise WrongArguments(task.name, [("", reason)])

@@ -63,6 +63,9 @@ class OutboxRelay:
                 epoch = await self._handover.epoch()
                 await self._handover.enqueue(rows)
                 await self._store.set_relayed(session, rows, epoch)
+                if secret := [row for row in rows if self._handover.is_secret(row)]:
+                    log.error("outbox.secret_arguments", tasks=sorted({row.task for row in secret}), rows=len(secret))
+                    await self._store.forget_arguments(session, secret)
         return len(rows)
 
     async def sweep(self) -> int:

@@ -55,19 +55,19 @@ async def end_failed(session: AsyncSession, job_ids: Collection[str]) -> None:
     In the transaction that puts the failure on record: were a row ended before, a FLUSHALL in between would lose the
     failure and its payload.
     """
-    if rows := _row_ids(job_ids):
+    if rows := row_ids(job_ids):
         await session.execute(_END_FAILED, {"ids": rows})
 
 
 async def close(session: AsyncSession, job_ids: Collection[str]) -> None:
     """Records that these jobs are done with: nothing of them is left but their rows' keys."""
-    if rows := _row_ids(job_ids):
+    if rows := row_ids(job_ids):
         await session.execute(_CLOSE, {"ids": rows})
 
 
 async def arguments(session: AsyncSession, job_ids: Collection[str]) -> Mapping[str, RowArguments]:
     """What those of the jobs that have rows were to do, by job id."""
-    rows = _row_ids(job_ids)
+    rows = row_ids(job_ids)
     found = await session.execute(_ARGUMENTS, {"ids": rows}) if rows else ()
     return {f"{RECORDED_ELSEWHERE}{row.id}": RowArguments(row.kwargs, row.queue) for row in found}
 
@@ -84,7 +84,8 @@ async def add(session: AsyncSession, reruns: Sequence[RowOfRerun]) -> Mapping[st
     return {row.retry_of: f"{RECORDED_ELSEWHERE}{row.id}" for row in await session.execute(_ADD, parameters)}
 
 
-def _row_ids(job_ids: Collection[str]) -> list[int]:
+def row_ids(job_ids: Collection[str]) -> list[int]:
+    """The rows of those jobs that come from the outbox."""
     rest = (job_id.removeprefix(RECORDED_ELSEWHERE) for job_id in job_ids if job_id.startswith(RECORDED_ELSEWHERE))
     # Anybody may call a job so; a bigint has up to nineteen digits.
     return [int(row) for row in rest if row.isascii() and row.isdigit() and len(row) < 19]

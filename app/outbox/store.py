@@ -36,6 +36,7 @@ _NEXT = text(
 _RELAYED = text(
     "UPDATE tasks.outbox SET relayed_at = now(), relayed_epoch = :epoch WHERE id = ANY(CAST(:ids AS bigint[]))"
 )
+_FORGET_ARGUMENTS = text("UPDATE tasks.outbox SET kwargs = '{}' WHERE id = ANY(CAST(:ids AS bigint[]))")
 _UNFINISHED = text(
     """
     SELECT id, relayed_epoch IS DISTINCT FROM :epoch FROM tasks.outbox
@@ -49,6 +50,12 @@ _LOCKED = text(
     SELECT {_COLUMNS} FROM tasks.outbox o
     WHERE o.id = ANY(CAST(:ids AS bigint[])) AND o.ended_at IS NULL
     ORDER BY o.id FOR UPDATE SKIP LOCKED
+    """  # noqa: S608 -- our own columns
+)
+_UNFINISHED_ROW = text(
+    f"""
+    SELECT {_COLUMNS}, o.relayed_at IS NOT NULL AS is_relayed FROM tasks.outbox o
+    WHERE o.id = :id AND o.ended_at IS NULL FOR UPDATE
     """  # noqa: S608 -- our own columns
 )
 # In the order of their ids, so that two who end the same rows wait for each other instead of dying of it. What they
@@ -101,8 +108,17 @@ class OutboxStore:
         """Those of the rows that have not ended and that nobody else is at; locked."""
         return [OutboxRow(*row) for row in await session.execute(_LOCKED, {"ids": ids})]
 
+    async def unfinished_row(self, session: AsyncSession, row_id: int) -> tuple[OutboxRow, bool] | None:
+        """The row, and whether it was relayed; locked, once nobody else is at it. None where it has ended."""
+        row = (await session.execute(_UNFINISHED_ROW, {"id": row_id})).first()
+        return None if row is None else (OutboxRow(*row[:-1]), row.is_relayed)
+
     async def set_relayed(self, session: AsyncSession, rows: Sequence[OutboxRow], epoch: str) -> None:
         await session.execute(_RELAYED, {"ids": [row.id for row in rows], "epoch": epoch})
+
+    async def forget_arguments(self, session: AsyncSession, rows: Sequence[OutboxRow]) -> None:
+        """Empties what should not have been written there."""
+        await session.execute(_FORGET_ARGUMENTS, {"ids": [row.id for row in rows]})
 
     async def end(self, ids: Sequence[int]) -> None:
         """Records that these jobs have ended, and not in failure. Ending one twice changes nothing."""

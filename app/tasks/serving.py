@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from app.db.engine import Database
 from app.db.leases import Lease
+from app.deliveries.retention import OLD_SUBSCRIPTION_RUNS
 from app.history.housekeeping import EVERY, HistoryHousekeeping
 from app.history.projector import Projector
+from app.history.recovery import FailureRecovery
 from app.jobs.companions import Companion
 from app.jobs.event_bound import EventBound
 from app.jobs.events import EventStream
@@ -25,6 +27,7 @@ from app.letters.retention import OLD_ENDS
 from app.logs import configure_logging
 from app.metrics.server import MetricsServer
 from app.metrics.worker import WorkerMetrics
+from app.notify.retention import OLD_MESSAGES
 from app.outbox.relay import OutboxRelay
 from app.outbox.reruns import end_failed
 from app.outbox.retention import OLD_ROWS
@@ -35,7 +38,7 @@ from app.tasks.resources import open_resources, provider_limits
 from app.tasks.schedules import tasks_by
 
 # What is kept as long as history, in the order in which it can go.
-OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS)
+OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS, OLD_MESSAGES, OLD_SUBSCRIPTION_RUNS)
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
 
@@ -92,11 +95,13 @@ def _companions(
     ]
     if options.burst:
         return everywhere
+    keep = timedelta(days=settings.history_days)
+    recovery = FailureRecovery(database, tasks, stream, end_failed)
     turn = Lease(database, HistoryHousekeeping.name, candidate, length=EVERY)
     return [
         *everywhere,
         ScheduleFiring(database, tasks, ZoneInfo(settings.schedule_timezone)),
-        HistoryHousekeeping(database, stream, turn, timedelta(days=settings.history_days), OLD_WITH_HISTORY),
+        HistoryHousekeeping(database, stream, turn, keep, recovery, OLD_WITH_HISTORY),
     ]
 
 

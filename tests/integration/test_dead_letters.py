@@ -457,3 +457,20 @@ async def test_what_could_only_fail_again_is_left_out(desk: Desk, statement: str
         await desk.letters.rerun("j", by="asha")
 
     assert (await desk.letters.rerun_many(JobFilter(), by="asha", dry_run=True)).retried == 0
+
+
+async def test_a_second_press_tells_what_the_new_job_can_still_do(desk: Desk) -> None:
+    await desk.fail(phone="+919876543210")
+    await desk.message("j", "email", "sent")
+
+    first = await desk.letters.rerun("j", by="asha")
+    in_the_outbox = await desk.letters.rerun("j", by="ravi")
+    await desk.relay.relay()
+    in_redis = await desk.letters.rerun("j", by="ravi")
+    await desk.run()
+    after_its_end = await desk.letters.rerun("j", by="ravi")
+
+    assert first.can == "send sms; done before: send email"
+    assert [press.can for press in (in_the_outbox, in_redis)] == [first.can] * 2
+    assert after_its_end.can == "nothing"
+    assert {press.new_id for press in (in_the_outbox, in_redis, after_its_end)} == {first.new_id}

@@ -10,10 +10,13 @@ from app.db.leases import Lease
 from app.db.retention import delete_old
 from app.errors import Refused
 from app.history.housekeeping import OLD_JOBS, HistoryHousekeeping, relieve_redis
+from app.history.recovery import FailureRecovery
 from app.jobs.context import Context
 from app.jobs.lookup import JobState, find_job
 from app.jobs.queues import FAILED_JOBS, Queue
 from app.jobs.task import TaskRegistry
+from app.letters.control import DeadLetters
+from app.outbox.reruns import end_failed
 from tests.history import History, open_history
 from tests.running import open_pool, run_burst
 from tests.waiting import until
@@ -55,12 +58,20 @@ async def test_what_is_old_goes_and_dead_letters_stay(history: History) -> None:
     await history.projector().catch_up()
 
     assert await delete_old(history.database, OLD_JOBS, datetime.now(UTC) - timedelta(days=1)) == 0
-    # The failed job with a secret can't be run again from here, so that nothing is lost with its row.
+    assert await delete_old(history.database, OLD_JOBS, TOMORROW) == 1
+
+    assert await history.rows("SELECT id FROM tasks.jobs ORDER BY 1") == [("fail",), ("fail_with",), ("later",)]
+    attempts = await history.rows("SELECT DISTINCT job_id FROM tasks.attempts ORDER BY 1")
+    assert attempts == [("fail",), ("fail_with",)]
+    assert await history.rows("SELECT job_id FROM tasks.payloads ORDER BY 1") == [("fail",), ("later",)]
+
+
+async def test_a_dead_letter_that_somebody_closed_goes_by_its_age(history: History) -> None:
+    await DeadLetters(history.database, history.pool, history.stream).discard("fail", by="asha")
+
     assert await delete_old(history.database, OLD_JOBS, TOMORROW) == 2
 
-    assert await history.rows("SELECT id FROM tasks.jobs ORDER BY 1") == [("fail",), ("later",)]
-    assert await history.rows("SELECT DISTINCT job_id FROM tasks.attempts") == [("fail",)]
-    assert await history.rows("SELECT job_id FROM tasks.payloads ORDER BY 1") == [("fail",), ("later",)]
+    assert await history.rows("SELECT id FROM tasks.jobs") == [("fail_with",)]
 
 
 async def test_many_old_jobs_go_page_by_page(history: History) -> None:
@@ -101,12 +112,13 @@ async def test_one_of_several_workers_keeps_house(history: History) -> None:
     def housekeeping(holder: str) -> HistoryHousekeeping:
         lease = Lease(history.database, "housekeeping", holder, length=timedelta(minutes=10))
         clock = TOMORROW.timestamp
-        return HistoryHousekeeping(history.database, history.stream, lease, timedelta(hours=1), clock=clock)
+        recovery = FailureRecovery(history.database, TASKS, history.stream, end_failed)
+        return HistoryHousekeeping(history.database, history.stream, lease, timedelta(hours=1), recovery, clock=clock)
 
     running = [asyncio.create_task(housekeeping(holder).run()) for holder in ("a", "b")]
 
     async def is_tidy() -> bool:
-        return await history.rows("SELECT id FROM tasks.jobs") == [("fail",)]
+        return await history.rows("SELECT id FROM tasks.jobs ORDER BY 1") == [("fail",), ("fail_with",)]
 
     await until(is_tidy)
     for task in running:

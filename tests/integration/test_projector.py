@@ -24,7 +24,7 @@ from app.jobs.memory import Attempt, AttemptOutcome, Memory, attempts_as_json
 from app.jobs.payload import Payload
 from app.jobs.pool import JobPool, NewJob
 from app.jobs.queues import EVENTS, EVENTS_BOUND, EVENTS_GENERATION, Queue
-from app.jobs.runner import UNKNOWN_TASK
+from app.jobs.result import UNKNOWN_TASK
 from app.jobs.serializer import ErrorRecord, serialize
 from app.jobs.store import ClaimedJob, Finish, JobStore
 from app.jobs.task import TaskRegistry

@@ -9,7 +9,9 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.db.retention import MOST_ROWS_A_STATEMENT, delete_old
+from app.deliveries.retention import OLD_SUBSCRIPTION_RUNS
 from app.letters.retention import OLD_ENDS
+from app.notify.retention import OLD_MESSAGES
 from app.outbox.retention import OLD_ROWS
 from app.schedules.retention import OLD_RUNS
 
@@ -113,3 +115,62 @@ async def test_who_discarded_a_letter_is_known_as_long_as_the_letter(database: D
     assert await delete_old(database, OLD_ENDS, BEFORE) == 1
 
     assert await sql(database, "SELECT job_id FROM tasks.closed_letters") == ["kept"]
+
+
+async def test_messages_are_kept_while_a_job_of_their_line_is(database: Database) -> None:
+    old = BEFORE - timedelta(days=1)
+    for root, updated in (("gone", old), ("kept", old), ("run again", old), ("just sent", NOW)):
+        await sql(
+            database,
+            """
+            INSERT INTO tasks.messages
+                (root_job_id, channel, job_id, attempt, recipient, status, tries, created_at, updated_at)
+            VALUES (:root, 'email', :root, 'a', 'masked', 'sent', 1, :old, :updated)
+            """,
+            root=root,
+            old=old,
+            updated=updated,
+        )
+    for job_id, root, retry_of in (("kept", "kept", None), ("later", "run again", "before"), ("other", "gone", None)):
+        await sql(
+            database,
+            """
+            INSERT INTO tasks.jobs
+                (id, task, queue, status, kwargs, terms, enqueued_at, tries, root_id, retry_of, last_event)
+            VALUES (:id, 't', 'default', 'failed', '{}', '{}', :old, 1, :root, :retry_of, '0-0')
+            """,
+            id=job_id,
+            old=old,
+            root=root,
+            retry_of=retry_of,
+        )
+
+    assert await delete_old(database, OLD_MESSAGES, BEFORE) == 1
+
+    left = await sql(database, "SELECT root_job_id FROM tasks.messages ORDER BY 1")
+    assert left == ["just sent", "kept", "run again"]
+
+
+async def test_old_midnight_runs_go_but_for_those_that_wait_for_a_person(database: Database) -> None:
+    day = timedelta(days=1)
+    old = BEFORE - 2 * day
+    for number, (finished, paused, resumed) in enumerate(
+        [(old, None, None), (old, old, old), (old, old, None), (None, None, None), (NOW, None, None)]
+    ):
+        await sql(
+            database,
+            """
+            INSERT INTO tasks.subscription_runs
+                (delivery_date, started_by, finished_at, paused_at, paused_because, resumed_at)
+            VALUES (:date, 'j', :finished, :paused, :because, :resumed)
+            """,
+            date=old.date() - number * day,
+            finished=finished,
+            paused=paused,
+            because=paused and "too many",
+            resumed=resumed,
+        )
+
+    assert await delete_old(database, OLD_SUBSCRIPTION_RUNS, BEFORE) == 2
+
+    assert len(await sql(database, "SELECT delivery_date FROM tasks.subscription_runs")) == 3

@@ -6,7 +6,7 @@ from prometheus_client import generate_latest
 from app.errors import OutcomeUnknown
 from app.jobs.memory import Attempt, AttemptOutcome
 from app.jobs.queues import Queue
-from app.jobs.runner import UNKNOWN_TASK
+from app.jobs.result import UNKNOWN_TASK
 from app.jobs.store import ClaimedJob
 from app.metrics.worker import WorkerMetrics
 from app.providers.failures import (

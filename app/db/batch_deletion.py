@@ -29,7 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.db.batch_size import MOST, BatchSize
+from app.db.batch_size import BatchSize
 from app.db.engine import Database
 from app.db.old_rows import OldRows
 from app.db.places import Place, Tid, Xid, tid
@@ -38,10 +38,11 @@ log = structlog.stdlib.get_logger(__name__)
 
 # Pages that one transaction looks through at most: 16 MiB, which a slow disk reads in the time of a batch.
 PAGES = 2_048
-# Without children no keys travel, and rows go by their places alone.
-MOST_AT_ONCE = 100_000
+# Pages of which everything old goes by one statement, until it is known how long that takes.
+FIRST_PAGES = 64
+BEGINNING: Place = (0, 0)
 # Of the time that a batch took, for which nothing is done after it.
-REST = 0.05
+REST = 0.02
 # Who waits for a row that others have (an item of a cart) holds what it has already, and may be what those wait for:
 # far below deadlock_timeout (1 s), it is always us who give way. What a crash of the server takes back is deleted by
 # the next run, so that nobody has to wait for the disk.
@@ -99,7 +100,10 @@ class BatchDeletion:
     ) -> None:
         self._database = database
         self._rows = rows
-        self._size = size or BatchSize(most=MOST_AT_ONCE if rows.children is None else MOST)
+        self._size = size or BatchSize()
+        self._pages = BatchSize(first=FIRST_PAGES, most=PAGES)
+        # Before this place rows are locked, named and only then deleted.
+        self._careful_until: Place = BEGINNING
         self._clock = clock
         self._rest = rest
         self._key = rows.table.primary_key.columns[0]
@@ -114,17 +118,19 @@ class BatchDeletion:
         """
         async with self._database.session() as session:
             self._oldest_transaction, pages = (await session.execute(self._beginning())).one()
-        after: Place = (0, 0)
+        if self._rows.children is not None:
+            self._careful_until = (pages, 0)
+        after = BEGINNING
         while after[0] < pages:
             began = self._clock()
-            limit = self._size.rows
-            end = (after[0] + PAGES, 0)
-            rows, after = await self._next_batch(after, end, limit)
-            took = self._clock() - began
+            if after < self._careful_until:
+                rows, after = await self._next_batch(after)
+                self._size.learn(rows, self._clock() - began)
+            else:
+                rows, after = await self._next_pages(after)
             if rows:
-                self._size.learn(rows, took)
                 told(self.tally)
-            await self._rest(took * REST)
+            await self._rest((self._clock() - began) * REST)
         if self.tally.refused:
             log.warning(
                 "deletion.refused",
@@ -139,23 +145,38 @@ class BatchDeletion:
         page = cast(func.current_setting("block_size"), BigInteger)
         return select(oldest, cast(func.pg_relation_size(self._rows.table.fullname) / page, BigInteger))
 
-    async def _next_batch(self, after: Place, end: Place, limit: int) -> tuple[int, Place]:
-        """Deletes old rows behind `after` and before `end`, at most `limit`: how many it met, and where to go on."""
-        within = (self._place > tid(after)) & (self._place < tid(end))
-        if self._rows.children is None:
-            try:
-                rows, last = await self._delete_at_once(within, limit)
-            except DBAPIError as error:
-                if not _is_because_of_a_row(error):
-                    raise
-            else:
-                self.tally.deleted += rows
-                return rows, last if rows == limit else end
+    async def _next_pages(self, after: Place) -> tuple[int, Place]:
+        """Deletes all old rows of some pages behind `after`: how many, and where to go on.
+
+        A plain DELETE, where nobody asks which rows they were. Where one of them can't go, nothing is done yet: it is
+        the careful way that goes on.
+        """
+        pages = self._pages.rows
+        end = (after[0] + pages, 0)
+        statement = delete(self._rows.table).where(self._between(after, end), self._rows.is_old)
+        began = self._clock()
+        try:
+            async with self._database.session() as session:
+                await session.execute(MANNERS)
+                rows = (await (await session.connection()).execute(statement)).rowcount
+        except DBAPIError as error:
+            if not _is_because_of_a_row(error):
+                raise
+            self._careful_until = end
+            return 0, after
+        self._pages.learn(pages, self._clock() - began)
+        self.tally.deleted += rows
+        return rows, end
+
+    async def _next_batch(self, after: Place) -> tuple[int, Place]:
+        """Deletes old rows behind `after` with care: how many it met, and where to go on."""
+        limit = self._size.rows
+        end = min((after[0] + PAGES, 0), self._careful_until)
         batch = _Batch([], after, end)
         try:
             async with self._database.session() as session:
                 await session.execute(MANNERS)
-                batch = await self._locked(session, within, limit)
+                batch = await self._locked(session, self._between(after, end), limit)
                 deleted, childless = await self._delete(session, batch)
         except DBAPIError as error:
             if not batch.keys or not _is_because_of_a_row(error):
@@ -165,20 +186,9 @@ class BatchDeletion:
             self._note(batch, deleted, childless)
         return len(batch.keys), batch.last if len(batch.keys) == limit else end
 
-    async def _delete_at_once(self, within: ColumnElement[bool], limit: int) -> tuple[int, Place]:
-        """How many rows were deleted, and the place of the last: one statement does where nobody asks which they were.
-
-        It saves the way of the keys to the worker and back.
-        """
-        unlocked = select(self._place).where(within, self._rows.is_old).limit(limit).with_for_update(skip_locked=True)
-        places = func.array(unlocked.scalar_subquery(), type_=ARRAY(Tid()))
-        gone = delete(self._rows.table).where(self._place == any_(places)).returning(self._place.label("place")).cte()
-        async with self._database.session() as session:
-            await session.execute(MANNERS)
-            deleted, last = (
-                await session.execute(select(func.count(), func.max(gone.c.place)).select_from(gone))
-            ).one()
-        return deleted, last
+    def _between(self, after: Place, end: Place) -> ColumnElement[bool]:
+        """Places behind `after` and before `end`."""
+        return (self._place > tid(after)) & (self._place < tid(end))
 
     async def _one_by_one(self, batch: _Batch, error: DBAPIError) -> None:
         """Deletes all of a batch but the rows that can't be, which are found by halving it."""

@@ -184,18 +184,22 @@ async def test_sigterm_lets_running_jobs_end_and_a_second_one_hands_them_back(
 ) -> None:
     async with command(*NOTIFICATIONS, environment=environment) as worker:
         await until_serving(pool, 1)
-        fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=1000, times=1))
-        fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=60_000, times=1))
-        await send(pool, 2)
-        await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests == 2)
+        # One after the other: of faults that are active together, a request suffers all.
+        for number, milliseconds in enumerate((1000, 60_000)):
+            fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=milliseconds, times=1))
+            await send(pool, 1, prefix=str(number))
+            await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests == number + 1)
 
         worker.send(signal.SIGTERM)
+        await until(lambda: "worker.draining" in worker.output)
         await until(lambda: has_ended_one(pool))
         worker.send(signal.SIGTERM)
 
         assert await worker.exit_code() == 0
-    jobs = [await find_job(pool, f"job-{number}") for number in range(2)]
-    assert sorted((job.state, job.tries) for job in jobs if job) == [(JobState.QUEUED, 0), (JobState.SUCCEEDED, 1)]
+    short, long = [await find_job(pool, f"{number}-0") for number in range(2)]
+    assert short and long
+    assert (short.state, short.tries) == (JobState.SUCCEEDED, 1)
+    assert (long.state, long.tries) == (JobState.QUEUED, 0)
 
 
 async def has_ended_one(pool: JobPool) -> bool:

@@ -1,7 +1,7 @@
 """Old rows go, whatever else happens to their table, and only they."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -109,9 +109,11 @@ async def test_exactly_the_carts_older_than_the_cutoff_go_with_their_items(
     assert tally == Tally(deleted=len(old), childless=old.count(0))
 
 
-async def write_audit_logs(database: Database, written: Sequence[datetime]) -> None:
+async def write_audit_logs(
+    database: Database, written: Sequence[datetime], details: Mapping[str, str] | None = None
+) -> None:
     """Numbered from 1, written at those times (naive UTC)."""
-    log = {"actor_id": 1, "action_type": "a", "object_type": "o", "object_id": 1, "details": {}}
+    log = {"actor_id": 1, "action_type": "a", "object_type": "o", "object_id": 1, "details": details or {}}
     async with database.session() as session:
         await session.execute(WITHOUT_PARENTS)
         await session.execute(insert(AuditLog), [log | {"created_at": at} for at in written])
@@ -141,6 +143,24 @@ async def test_audit_logs_that_cannot_go_are_counted_and_the_others_go(database:
     async with database.session() as session:
         assert list(await session.scalars(select(AuditLog.id).order_by(AuditLog.id))) == [1, 20, 33]
     assert tally == Tally(deleted=47, refused=2, refused_keys=[1, 33])
+
+
+async def test_pages_around_a_row_that_cannot_go_lose_their_old_rows(database: Database) -> None:
+    """More pages than one statement takes, each with one row; one row in the midst is locked."""
+    written = [OLD if number % 2 else YOUNG for number in range(1, 1_001)]
+    async with database.session() as session:
+        await session.execute(text("ALTER TABLE audit_logs SET (fillfactor = 10)"))
+        await session.execute(text("ALTER TABLE audit_logs ALTER COLUMN details SET STORAGE PLAIN"))
+    await write_audit_logs(database, written, details={"": "x" * 4_500})
+
+    async with database.session() as auditor:
+        await auditor.execute(select(AuditLog.id).where(AuditLog.id == 331).with_for_update())
+        tally = await delete_old(database, rows=audit_logs_older_than(NOW - MONTH))
+
+    async with database.session() as session:
+        left = list(await session.scalars(select(AuditLog.id).order_by(AuditLog.id)))
+    assert left == sorted([331, *range(2, 1_001, 2)])
+    assert tally == Tally(deleted=499)
 
 
 async def test_old_rows_are_found_on_whatever_page_they_lie(database: Database) -> None:

@@ -185,10 +185,13 @@ async def test_sigterm_lets_running_jobs_end_and_a_second_one_hands_them_back(
     async with command(*NOTIFICATIONS, environment=environment) as worker:
         await until_serving(pool, 1)
         # One after the other: of faults that are active together, a request suffers all.
-        for number, milliseconds in enumerate((1000, 60_000)):
-            fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=milliseconds, times=1))
-            await send(pool, 1, prefix=str(number))
-            await until(lambda: fakes.inbox.counts[Provider.SENDGRID].requests == number + 1)
+        counts = fakes.inbox.counts[Provider.SENDGRID]
+        fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=1000, times=1))
+        await send(pool, 1, prefix="short")
+        await until(lambda: counts.requests == 1)
+        fakes.faults.add(Latency(provider=Provider.SENDGRID, milliseconds=60_000, times=1))
+        await send(pool, 1, prefix="long")
+        await until(lambda: counts.requests == 2)
 
         worker.send(signal.SIGTERM)
         await until(lambda: "worker.draining" in worker.output)
@@ -196,8 +199,9 @@ async def test_sigterm_lets_running_jobs_end_and_a_second_one_hands_them_back(
         worker.send(signal.SIGTERM)
 
         assert await worker.exit_code() == 0
-    short, long = [await find_job(pool, f"{number}-0") for number in range(2)]
-    assert short and long
+    short, long = await find_job(pool, "short-0"), await find_job(pool, "long-0")
+    assert short
+    assert long
     assert (short.state, short.tries) == (JobState.SUCCEEDED, 1)
     assert (long.state, long.tries) == (JobState.QUEUED, 0)
 

@@ -93,8 +93,8 @@ async def measure(plan: Plan) -> Section:
     """Each try on a copy of the same database; plain and ours in turn."""
     section = Section(
         "Cleaning up rows",
-        f"Seconds, medians of {TRIES}. Then a customer who writes without a pause, alone and beside the cleanup; the "
-        f"longest transaction, seen every {LOOK * 1000:.0f} ms; how much the worker's memory grew. "
+        f"Seconds, medians of {TRIES}. Then a customer who writes without a pause, alone and beside the cleanup, "
+        f"medians too; the longest transaction, seen every {LOOK * 1000:.0f} ms; how much the worker's memory grew. "
         f"Scale {plan.scale:g}.",
         ("", "plain DELETE s", "ours s", "writes/s alone", "beside", "longest transaction ms", "memory MiB"),
     )
@@ -111,15 +111,20 @@ async def _measure(subject: Subject, copies: AsyncIterator[str], section: Sectio
         plain.append(await _seconds(_execute(await anext(copies), subject.plain)))
         ours.append(await _seconds(_clean(subject, await anext(copies))))
     grown_mib = (resident_bytes() - before) / 2**20
-    alone = await _alone(subject, await anext(copies))
-    beside = await _beside(subject, await anext(copies))
+    besides = []
+    alones = []
+    for _ in range(TRIES):
+        alones.append(await _alone(subject, await anext(copies)))
+        besides.append(await _beside(subject, await anext(copies)))
+    alone, per_second = median(alones), median([beside.per_second for beside in besides])
+    transaction_ms = max(beside.transaction_ms for beside in besides)
     plain_s, ours_s = median(plain), median(ours)
-    times, slower = ours_s / plain_s, 100 * (1 - beside.per_second / alone)
+    times, slower = ours_s / plain_s, 100 * (1 - per_second / alone)
     section.rows.append(
         (
             subject.name,
             *(f"{figure:.1f}" for figure in (plain_s, ours_s)),
-            *(f"{figure:,.0f}" for figure in (alone, beside.per_second, beside.transaction_ms, grown_mib)),
+            *(f"{figure:,.0f}" for figure in (alone, per_second, transaction_ms, grown_mib)),
         )
     )
     section.targets += [
@@ -127,8 +132,8 @@ async def _measure(subject: Subject, copies: AsyncIterator[str], section: Sectio
         Target(
             subject.name,
             f"no lock over {WANTED_LOCK_MS} ms",
-            f"{beside.transaction_ms:.0f} ms",
-            beside.transaction_ms <= WANTED_LOCK_MS,
+            f"{transaction_ms:.0f} ms",
+            transaction_ms <= WANTED_LOCK_MS,
         ),
         Target(
             subject.name,
@@ -217,6 +222,10 @@ async def _writer(url: str, statement: str) -> AsyncIterator[dict[str, float]]:
     )
     answer: dict[str, float] = {}
     try:
+        assert writer.stdin is not None
+        assert writer.stdout is not None
+        await writer.stdout.readline()
+        writer.stdin.write(b"count\n")
         yield answer
         said, _ = await writer.communicate(b"")
         answer.update(json.loads(said))

@@ -53,10 +53,20 @@ class ProviderNotDone(ProviderFailure, NotDone):
     outcome = "did not take the request"
 
 
+class ProviderDeferred(ProviderNotDone):
+    """The provider is well, and wants this request later: we send too fast, or a mailbox is full."""
+
+    outcome = "deferred the request"
+
+
 class ProviderUnreachable(ProviderFailure, Unavailable):
     """No connection to the provider: nothing was sent."""
 
     outcome = "can't be reached"
+
+
+class NoConnectionFree(ProviderUnreachable):
+    """All connections that we allow ourselves are in use: nothing was sent."""
 
 
 class NotAnswered(ProviderFailure, NotDone):

@@ -12,7 +12,7 @@ import httpx
 import yarl
 from pydantic import Field
 
-from app.providers.failures import Misconfigured, ProviderOutcomeUnknown, ProviderUnreachable
+from app.providers.failures import Misconfigured, NoConnectionFree, ProviderOutcomeUnknown, ProviderUnreachable
 
 TIMEOUT: Final = httpx.Timeout(connect=5, read=15, write=5, pool=5)
 TOTAL_SECONDS: Final = 20.0  # a request under way at SIGTERM ends within the worker's 25 s of grace
@@ -172,7 +172,9 @@ async def exchange(
     """
     try:
         return await client.send(request, auth=auth)
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+    except httpx.PoolTimeout as error:
+        raise NoConnectionFree(provider, type(error).__name__, str(error)) from error
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise ProviderUnreachable(provider, type(error).__name__, str(error)) from error
     except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
         raise Misconfigured(provider, type(error).__name__, str(error)) from error

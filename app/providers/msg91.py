@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, TypeAdapter, Valid
 
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -40,18 +41,18 @@ _OUTCOMES: Mapping[str, type[ProviderFailure]] = {
     "301": Misconfigured,  # no credit left
     "302": Misconfigured,  # the account has expired
     "303": Misconfigured,  # the account is banned
-    "306": ProviderNotDone,  # a route for the day, and it is night
+    "306": ProviderDeferred,  # a route for the day, and it is night
     "310": ProviderRefused,  # too long
-    "311": ProviderNotDone,  # discarded: the same was sent seconds ago
+    "311": ProviderDeferred,  # discarded: the same was sent seconds ago
     "418": Misconfigured,  # our address is not on their list
     "505": Misconfigured,  # a demo account
-    "506": ProviderNotDone,  # too many small sendings today
+    "506": ProviderDeferred,  # too many small sendings today
     "601": ProviderOutcomeUnknown,  # an internal error
     "401": Misconfigured,
     "403": Misconfigured,
     "404": Misconfigured,
     "408": ProviderNotDone,
-    "429": ProviderNotDone,
+    "429": ProviderDeferred,
 }
 _OUTCOMES_BY_HUNDRED: Mapping[int, type[ProviderFailure]] = {
     2: ProviderRefused,  # most of its refusals come with status 200

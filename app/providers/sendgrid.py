@@ -9,6 +9,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -25,7 +26,7 @@ _OUTCOMES: Mapping[int, type[ProviderFailure]] = {
     200: Misconfigured,
     401: Misconfigured,
     408: ProviderNotDone,
-    429: ProviderNotDone,
+    429: ProviderDeferred,
 }
 _OUTCOMES_BY_HUNDRED: Mapping[int, type[ProviderFailure]] = {
     2: ProviderOutcomeUnknown,

@@ -12,6 +12,7 @@ from pydantic import AliasChoices, BaseModel, Field, SecretStr, ValidationError
 
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -24,10 +25,10 @@ from app.providers.mail import Mail, Sender
 # What the error's type means, where it has none or an unlisted one the status, and else the status' hundred.
 # Source: Amazon SES API v2, SendEmail and Common Errors.
 _OUTCOMES: Mapping[str, type[ProviderFailure]] = {
-    "TooManyRequestsException": ProviderNotDone,
-    "ThrottlingException": ProviderNotDone,
-    "Throttling": ProviderNotDone,
-    "LimitExceededException": ProviderNotDone,
+    "TooManyRequestsException": ProviderDeferred,
+    "ThrottlingException": ProviderDeferred,
+    "Throttling": ProviderDeferred,
+    "LimitExceededException": ProviderDeferred,
     "RequestTimeout": ProviderNotDone,
     "RequestTimeoutException": ProviderNotDone,
     "ServiceUnavailable": ProviderNotDone,
@@ -50,7 +51,7 @@ _OUTCOMES: Mapping[str, type[ProviderFailure]] = {
     "RequestExpired": Misconfigured,
     "OptInRequired": Misconfigured,
     "408": ProviderNotDone,
-    "429": ProviderNotDone,
+    "429": ProviderDeferred,
     "401": Misconfigured,
     "403": Misconfigured,
     "404": Misconfigured,

@@ -1,6 +1,7 @@
 """Mail by SMTP, to any server that takes it in."""
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +18,7 @@ from aiosmtplib import (
 from app.providers import mime
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -38,6 +40,8 @@ _OUTCOMES: Mapping[int, type[ProviderFailure]] = {
     538: Misconfigured,  # wants encryption
 }
 _OUTCOMES_BY_HUNDRED: Mapping[int, type[ProviderFailure]] = {4: ProviderNotDone, 5: ProviderRefused}
+# What a server says of itself or the network, not of a mailbox. Source: RFC 3463 3.4, 3.5.
+_SERVERS_OWN: Final = re.compile(r"4\.[34]\.")
 
 
 class Smtp:
@@ -142,4 +146,10 @@ class Smtp:
         self, reply: SMTPResponseException, mail: Mail, *, otherwise: type[ProviderFailure]
     ) -> ProviderFailure:
         outcome = _OUTCOMES.get(reply.code) or _OUTCOMES_BY_HUNDRED.get(reply.code // 100, otherwise)
+        if outcome is ProviderNotDone and isinstance(reply, SMTPRecipientRefused) and not _is_servers_own(reply):
+            outcome = ProviderDeferred
         return outcome(self.name, str(reply.code), masked(reply.message, mail.to))
+
+
+def _is_servers_own(reply: SMTPResponseException) -> bool:
+    return reply.code == CLOSING or _SERVERS_OWN.match(reply.message) is not None

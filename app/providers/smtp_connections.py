@@ -11,7 +11,7 @@ from typing import Final, Literal
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException
 from pydantic import SecretStr
 
-from app.providers.failures import Misconfigured, ProviderFailure, ProviderUnreachable, printable
+from app.providers.failures import Misconfigured, NoConnectionFree, ProviderFailure, ProviderUnreachable, printable
 
 # Whatever a server takes for one answer. Its own allowance may be minutes, but a worker that is told to stop has 25 s.
 COMMAND_SECONDS: Final = 15.0
@@ -59,12 +59,12 @@ class SmtpConnections:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Room for one connection. Raises ProviderUnreachable when none becomes free."""
+        """Room for one connection. Raises NoConnectionFree when none becomes free."""
         try:
             async with asyncio.timeout(self._place_seconds):
                 await self._places.acquire()
         except TimeoutError:
-            raise ProviderUnreachable(self._provider, "no place", "no connection became free") from None
+            raise NoConnectionFree(self._provider, "no place", "no connection became free") from None
         try:
             yield
         finally:

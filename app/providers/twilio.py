@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationErr
 from app.providers.failures import (
     Misconfigured,
     NotListedYet,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -24,20 +25,20 @@ from app.providers.sms import Sms
 _OUTCOMES: Mapping[int, type[ProviderFailure]] = {
     20003: Misconfigured,  # wrong credentials, or the account is suspended
     20404: Misconfigured,  # no such account
-    20429: ProviderNotDone,
+    20429: ProviderDeferred,
     21211: ProviderRefused,  # not a number
     21212: Misconfigured,  # our own number is none
     21408: ProviderRefused,  # a country we may not send to
     21606: ProviderRefused,  # the sender can't send SMS
     21608: ProviderRefused,  # a trial account and a number that is not verified
     21610: ProviderRefused,  # unsubscribed
-    21611: ProviderNotDone,  # the sender's queue at Twilio is full
+    21611: ProviderDeferred,  # the sender's queue at Twilio is full
     21614: ProviderRefused,  # not a mobile number
     21701: Misconfigured,  # no such messaging service
     21901: ProviderRefused,  # not a registered template
     401: Misconfigured,
     408: ProviderNotDone,
-    429: ProviderNotDone,
+    429: ProviderDeferred,
 }
 _OUTCOMES_BY_HUNDRED: Mapping[int, type[ProviderFailure]] = {
     3: Misconfigured,  # a redirect: the base URL is not Twilio's

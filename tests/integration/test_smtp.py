@@ -18,6 +18,8 @@ from pydantic import SecretStr
 from app.errors import NotDone
 from app.providers.failures import (
     Misconfigured,
+    NoConnectionFree,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -252,10 +254,8 @@ async def test_a_connection_that_was_silent_for_long_is_not_trusted() -> None:
     ("reply", "outcome"),
     [
         ("421 4.3.2 closing", ProviderNotDone),
-        ("450 4.2.0 try later", ProviderNotDone),
         ("451 4.3.0 local error", ProviderNotDone),
-        ("452 4.2.2 mailbox full", ProviderNotDone),
-        ("454 4.7.0 temporary failure", ProviderNotDone),
+        ("451 4.4.1 no answer from the next server", ProviderNotDone),
         ("500 5.5.2 what?", ProviderRefused),
         ("501 5.1.3 bad address", ProviderRefused),
         ("503 5.5.1 wrong order", ProviderRefused),
@@ -278,6 +278,25 @@ async def test_what_a_reply_means(stage: str, reply: str, outcome: type[Provider
 
         assert (type(failed), failed.code, failed.message) == (outcome, reply[:3], reply[4:])
         # What became of one mail is nothing to the next.
+        await smtp.send(mail("2"))
+        assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", ["450 4.2.0 try later", "450 greylisted", "452 4.2.2 mailbox full", "454 4.7.0 temporary failure"]
+)
+@pytest.mark.parametrize(
+    ("stage", "outcome"), [("MAIL", ProviderNotDone), ("RCPT", ProviderDeferred), ("DATA", ProviderNotDone)]
+)
+async def test_what_a_mailbox_does_not_take_now_says_nothing_against_the_server(
+    stage: str, outcome: type[ProviderFailure], reply: str
+) -> None:
+    async with serving() as server, sending(server.port) as smtp:
+        server.replies[stage] = [reply]
+
+        failed = await failure(smtp)
+
+        assert (type(failed), failed.code, failed.message) == (outcome, reply[:3], reply[4:])
         await smtp.send(mail("2"))
         assert len(server.mails) == 1
 
@@ -559,7 +578,7 @@ async def test_without_a_place_nothing_is_sent() -> None:
         first = asyncio.create_task(smtp.send(mail("1")))
         await until(lambda: server.at_once)
 
-        assert type(await failure(smtp, mail("2"))) is ProviderUnreachable
+        assert type(await failure(smtp, mail("2"))) is NoConnectionFree
 
         server.may_answer.set()
         await first

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -119,12 +120,12 @@ async def test_what_is_not_registered_is_refused_without_a_request(template: str
         ("301", Misconfigured),
         ("302", Misconfigured),
         ("303", Misconfigured),
-        ("306", ProviderNotDone),
+        ("306", ProviderDeferred),
         ("310", ProviderRefused),
-        ("311", ProviderNotDone),
+        ("311", ProviderDeferred),
         ("418", Misconfigured),
         ("505", Misconfigured),
-        ("506", ProviderNotDone),
+        ("506", ProviderDeferred),
         ("601", ProviderOutcomeUnknown),
     ],
 )
@@ -146,7 +147,7 @@ async def test_what_a_code_means(code: str, outcome: type[ProviderFailure], stat
         (404, Misconfigured),
         (408, ProviderNotDone),
         (422, ProviderRefused),
-        (429, ProviderNotDone),
+        (429, ProviderDeferred),
         (500, ProviderOutcomeUnknown),
         (502, ProviderOutcomeUnknown),
         (503, ProviderOutcomeUnknown),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.providers.failures import (
     Misconfigured,
+    NoConnectionFree,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -28,7 +29,7 @@ EPOCH = int(NOW.timestamp())
     [
         (httpx.ConnectError("no"), ProviderUnreachable),
         (httpx.ConnectTimeout("no"), ProviderUnreachable),
-        (httpx.PoolTimeout("no"), ProviderUnreachable),
+        (httpx.PoolTimeout("no"), NoConnectionFree),
         (httpx.LocalProtocolError("no"), Misconfigured),
         (httpx.UnsupportedProtocol("no"), Misconfigured),
         (httpx.ReadTimeout("no"), ProviderOutcomeUnknown),

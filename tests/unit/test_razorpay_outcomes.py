@@ -8,6 +8,7 @@ import pytest
 
 from app.providers.failures import (
     Misconfigured,
+    NoConnectionFree,
     NotAnswered,
     ProviderFailure,
     ProviderNotDone,
@@ -123,7 +124,7 @@ async def test_what_somebody_elses_page_means(
     [
         (httpx.ConnectError("no"), ProviderUnreachable, ProviderUnreachable),
         (httpx.ConnectTimeout("no"), ProviderUnreachable, ProviderUnreachable),
-        (httpx.PoolTimeout("no"), ProviderUnreachable, ProviderUnreachable),
+        (httpx.PoolTimeout("no"), NoConnectionFree, NoConnectionFree),
         (httpx.ReadTimeout("no"), ProviderOutcomeUnknown, NotAnswered),
         (httpx.WriteTimeout("no"), ProviderOutcomeUnknown, NotAnswered),
         (httpx.ReadError("no"), ProviderOutcomeUnknown, NotAnswered),

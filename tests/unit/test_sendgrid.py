@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -124,7 +125,7 @@ async def test_the_request_satisfies_the_specification(html: str | None, sender:
         (405, ProviderRefused),
         (408, ProviderNotDone),
         (413, ProviderRefused),
-        (429, ProviderNotDone),
+        (429, ProviderDeferred),
         (500, ProviderNotDone),
         (502, ProviderNotDone),
         (503, ProviderNotDone),

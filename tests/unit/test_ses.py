@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from app.providers.failures import (
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
     ProviderNotDone,
     ProviderOutcomeUnknown,
@@ -166,10 +167,10 @@ async def test_a_key_becomes_a_tag_where_it_can_be_one(key: str, tags: list[str]
 @pytest.mark.parametrize(
     ("status", "kind", "outcome"),
     [
-        (429, "TooManyRequestsException", ProviderNotDone),
-        (400, "ThrottlingException", ProviderNotDone),
-        (400, "Throttling", ProviderNotDone),
-        (400, "LimitExceededException", ProviderNotDone),
+        (429, "TooManyRequestsException", ProviderDeferred),
+        (400, "ThrottlingException", ProviderDeferred),
+        (400, "Throttling", ProviderDeferred),
+        (400, "LimitExceededException", ProviderDeferred),
         (408, "RequestTimeout", ProviderNotDone),
         (408, "RequestTimeoutException", ProviderNotDone),
         (503, "ServiceUnavailable", ProviderNotDone),
@@ -218,7 +219,7 @@ async def test_what_a_type_of_error_means(status: int, kind: str, outcome: type[
         (404, Misconfigured),
         (408, ProviderNotDone),
         (413, ProviderRefused),
-        (429, ProviderNotDone),
+        (429, ProviderDeferred),
         (500, ProviderOutcomeUnknown),
         (502, ProviderOutcomeUnknown),
         (503, ProviderNotDone),

@@ -78,9 +78,12 @@ async def patient_connection(connections: ConnectionPool) -> AbstractConnection:
     try:
         async with asyncio.timeout(ANSWER_WITHIN):
             await connection.connect()  # type: ignore[no-untyped-call]
-    except TimeoutError:
+    except BaseException as error:
+        # Also where its caller would not wait for so long.
         await connection.disconnect(nowait=True)
-        raise RedisTimeoutError(f"Redis did not answer within {ANSWER_WITHIN:g} s") from None
+        if isinstance(error, TimeoutError):
+            raise RedisTimeoutError(f"Redis did not answer within {ANSWER_WITHIN:g} s") from None
+        raise
     return connection
 
 

@@ -37,6 +37,10 @@ def _unlimited(_limit: Limit) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
+def _no_turn(_limit: Limit) -> None:
+    """Nor has it a turn to give away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The first argument of every task.
@@ -57,6 +61,7 @@ class Context:
     ensure_held: Callable[[], None] = _held
     note_progress: Callable[[int, int | None, str | None], None] = _unheard
     admit: Callable[[Limit], AbstractAsyncContextManager[None]] = _unlimited
+    give_away: Callable[[Limit], None] = _no_turn
     is_fresh: bool = False
 
     def progress(self, done: int, total: int | None = None, message: str | None = None) -> None:
@@ -72,6 +77,13 @@ class Context:
         limit.
         """
         return self.admit(limit)
+
+    def forgo(self, limit: Limit) -> None:
+        """Gives away the turn that the job may have waited for, because it does not enter that limit after all.
+
+        A turn that is neither taken nor given away holds up those who wait, for 15 seconds.
+        """
+        self.give_away(limit)
 
     def __getitem__(self, kind: type[T]) -> T:
         return self.resources[kind]

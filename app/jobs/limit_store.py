@@ -32,7 +32,10 @@ QUEUE_NAMES = tuple(queue.value for queue in Queue)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A job at the entrance of a limit. `permit` is a word of its own for each time that a job enters."""
+    """A job at the entrance of a limit. `permit` is a word of its own for each time that a job enters.
+
+    In an Exit, '' is a job that did not enter, and does without the turn that it may have.
+    """
 
     limit: Limit
     job_id: str
@@ -98,7 +101,8 @@ class LimitStore:
         for limit, exits in leaving.items():
             words += (*_words(limit), len(exits))
             for exit_ in exits:
-                words += (exit_.entry.permit, exit_.entry.job_id if exit_.keeps_turn else "")
+                permit = exit_.entry.permit
+                words += (permit, exit_.entry.job_id if exit_.keeps_turn or not permit else "")
         times = (BURST_MS, HORIZON_MS, PATIENCE_MS, KEPT_MS)
         keys = (PAUSED, WAITED_FOR, *QUEUE_KEYS)
         return await self._wire.run(PACE, keys, self._now, *times, MOST_JOBS_A_SCRIPT, *QUEUE_NAMES, *words)

@@ -81,6 +81,11 @@ class Limiter:
             if keeps_turn or limit.in_flight is not None:
                 self._leave(Exit(entry, keeps_turn))
 
+    def forgo(self, job: ClaimedJob, limit: Limit) -> None:
+        """The job does without the turn that it may have, which is somebody else's then."""
+        if limit:
+            self._leave(Exit(Entry(limit, job.id, "")))
+
     async def aclose(self) -> None:
         await self._store.aclose()
 

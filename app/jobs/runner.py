@@ -137,6 +137,7 @@ class _JobAttempt:
             ensure_held=running.ensure_held,
             note_progress=running.note_progress,
             admit=partial(self.runner.limiter.within, job),
+            give_away=partial(self.runner.limiter.forgo, job),
             is_fresh=not (self.memory.attempts or job.has_waited or payload.root),
         )
         running.soft_limit_at = running.started + task.soft_time_limit.total_seconds()

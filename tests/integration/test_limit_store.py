@@ -395,6 +395,24 @@ async def test_a_turn_is_kept_for_who_leaves_to_wait_elsewhere(line: Line) -> No
     assert ids(await line.run(limit)) == ["a"]
 
 
+async def test_turns_that_are_given_away_hold_nobody_up(line: Line) -> None:
+    limit = Limit("mail", per_second=10)
+    await line.put(*(f"j{number:02}" for number in range(50)))
+    first = await line.run(limit)
+    came: list[ClaimedJob] = []
+    for now in range(0, 6_000, 100):
+        line.set(now)
+        if now % 200 == 0:
+            await line.limits.pace(limit)
+        if jobs := await line.claim():
+            # They go another way.
+            await line.limits.leave([Exit(Entry(limit, job.id, "")) for job in jobs])
+            await line.jobs.finish([Finish("done", job, 1000, b"{}") for job in jobs])
+            came += jobs
+
+    assert sorted([*ids(first), *(job.id for job in came)]) == [f"j{number:02}" for number in range(50)]
+
+
 async def test_a_kept_turn_of_a_job_that_is_gone_is_free(line: Line) -> None:
     limit = Limit("task:report", in_flight=1)
     await line.put("a", "b")

@@ -9,7 +9,8 @@
 -- ARGV: now (ms; '' = the server's), burst (ms' worth of the rate), how far ahead turns are given and how long after
 -- them they lapse (ms), how long a kept turn is kept (ms), most turns a limit, the queues' names, then for each limit:
 -- name, rate (a second; '' = any), how many may be within ('' = any), how many permits come back, and each of them
--- with the id of the job that is to come back in, or '': one that left to wait for another limit keeps its turn.
+-- with the id of the job that is to come back in, or '': one that left to wait for another limit keeps its turn. Where
+-- the permit is '', the job with that id does without its turn.
 -- Returns for each limit how many jobs of queues that are not paused wait, or have a turn, and 1 where more turns
 -- could be given at once.
 local now = clock(ARGV[1])
@@ -153,7 +154,9 @@ while at <= #ARGV do
   redis.call('ZREMRANGEBYSCORE', key .. ':granted', '-inf', now)
   for n = at, at + 2 * back - 1, 2 do
     redis.call('ZREM', key .. ':held', ARGV[n])
-    if ARGV[n + 1] ~= '' then
+    if ARGV[n] == '' then
+      redis.call('ZREM', key .. ':granted', ARGV[n + 1])
+    elseif ARGV[n + 1] ~= '' then
       redis.call('ZADD', key .. ':granted', kept_until, ARGV[n + 1])
     end
   end

@@ -147,6 +147,8 @@ class Settings(QueueSettings, DatabaseSettings):
     # Unset: the one of the region.
     ses_base_url: Origin | None = None
     ses_configuration_set: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    ses_max_per_second: PerSecond | None = None
+    ses_max_in_flight: InFlight | None = None
 
     smtp_host: HostName | None = None
     # Unset: 25, 587 with starttls, 465 with tls.
@@ -157,6 +159,8 @@ class Settings(QueueSettings, DatabaseSettings):
     smtp_from_email: MailAddress | None = None
     # In each worker process.
     smtp_connections: int = Field(default=10, ge=1, le=1000)
+    smtp_max_per_second: PerSecond | None = None
+    smtp_max_in_flight: InFlight | None = None
 
     sms_provider: Literal["twilio", "msg91", "console"] = "twilio"
     twilio_account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-fA-F]{32}$")
@@ -172,6 +176,8 @@ class Settings(QueueSettings, DatabaseSettings):
     msg91_auth_key: Key | None = None
     msg91_sender_id: str | None = Field(default=None, pattern=r"^([A-Za-z]{6}|\d{6})$")
     msg91_base_url: Origin = "https://control.msg91.com"
+    msg91_max_per_second: PerSecond | None = None
+    msg91_max_in_flight: InFlight | None = None
     # Each type's DLT template: its id at MSG91, then `variable=NAME` for each that has another name there.
     msg91_template_order_confirmation: Annotated[DltTemplateOrNone, dlt_template("order_number", "order_total")] = None
     msg91_template_order_shipped: Annotated[

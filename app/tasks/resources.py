@@ -68,7 +68,10 @@ def provider_limits(settings: Settings) -> list[Limit]:
     """What the providers allow us, under their names."""
     return [
         Limit(SendGrid.name, settings.sendgrid_max_per_second, settings.sendgrid_max_in_flight),
+        Limit("ses", settings.ses_max_per_second, settings.ses_max_in_flight),
+        Limit(Smtp.name, settings.smtp_max_per_second, settings.smtp_max_in_flight),
         Limit(Twilio.name, settings.twilio_max_per_second, settings.twilio_max_in_flight),
+        Limit(Msg91.name, settings.msg91_max_per_second, settings.msg91_max_in_flight),
     ]
 
 

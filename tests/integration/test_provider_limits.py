@@ -25,6 +25,11 @@ from app.notify.ledger import MessageLedger
 from app.notify.messenger import Messenger
 from app.providers.http import http_client
 from app.providers.mail import EmailProvider, Mail
+from app.providers.msg91 import Msg91
+from app.providers.sendgrid import SendGrid
+from app.providers.ses import Ses
+from app.providers.smtp import Smtp
+from app.providers.twilio import Twilio
 from app.settings import Settings
 from app.tasks import TASKS
 from app.tasks import notifications as n
@@ -114,6 +119,17 @@ async def open_shop(database_url: str, redis_url: str, **limits: float) -> Async
         stack.push_async_callback(messenger.drained)
         pool = await stack.enter_async_context(open_pool(redis_url, TASKS))
         yield Shop(fakes, pool, settings, [settings, database, messenger], mail)
+
+
+def test_each_provider_can_be_limited() -> None:
+    providers = ("sendgrid", "ses", "smtp", "twilio", "msg91")
+    allowed: dict[str, Any] = {f"{provider}_max_in_flight": 3 for provider in providers}
+    allowed |= {f"{provider}_max_per_second": 10 + number for number, provider in enumerate(providers)}
+
+    limits = provider_limits(make_settings(**allowed))
+
+    assert limits == [Limit(provider, 10 + number, 3) for number, provider in enumerate(providers)]
+    assert {SendGrid.name, Ses.name, Smtp.name, Twilio.name, Msg91.name} == set(providers)
 
 
 async def test_no_more_mails_are_in_flight_than_allowed(database_url: str, redis_url: str) -> None:

@@ -1,10 +1,11 @@
 """A snapshot in Prometheus' words."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from app.jobs.breaker_state import BreakerState
 from app.jobs.queues import Queue
 from app.metrics.snapshot import FromPostgres, FromRedis, HistoryLag
 
@@ -32,6 +33,16 @@ def of_redis(told: FromRedis) -> Iterator[Metric]:
     yield from (alive, slots)
     yield _gauge("indostar_workers_draining", "Worker processes that are ending.", len(told.workers) - len(serving))
     yield _gauge("indostar_failed_jobs_kept", "Failed jobs that Redis keeps.", told.failed_kept)
+
+
+def left_alone(breakers: Mapping[str, BreakerState], providers: Iterable[str]) -> Metric:
+    """Of the providers in use alone: one that was taken out of use while it was down stays so for ever."""
+    gauge = GaugeMetricFamily(
+        "indostar_provider_left_alone", "1 while it fails too often, and is only probed.", labels=["provider"]
+    )
+    for provider in providers:
+        gauge.add_metric([provider], provider in breakers and breakers[provider].is_open)
+    return gauge
 
 
 def of_postgres(told: FromPostgres) -> Iterator[Metric]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import TypeVar
 
 import structlog
@@ -40,6 +40,7 @@ class Scrape:
         database: Database,
         stream: EventStream,
         schedules: ScheduleControl,
+        providers: Collection[str] = (),
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -47,6 +48,7 @@ class Scrape:
         self._database = database
         self._stream = stream
         self._schedules = schedules
+        self._providers = providers
         self._clock = clock
         self._wire = Wire(pool.connection_pool)
         self._process = CollectorRegistry()
@@ -75,22 +77,30 @@ class Scrape:
         if in_redis is not None and in_postgres is not None and in_postgres.recorded is not None:
             lag = await _answer("Redis", history_lag(self._stream, in_postgres.recorded, time.time() * 1000))
         registry = CollectorRegistry()
-        registry.register(_Look(in_redis, in_postgres, lag))
+        registry.register(_Look(in_redis, in_postgres, lag, self._providers))
         return generate_latest(registry)
 
 
 class _Look(Collector):
     """What one look found, None where nobody answered."""
 
-    def __init__(self, in_redis: FromRedis | None, in_postgres: FromPostgres | None, lag: HistoryLag | None) -> None:
+    def __init__(
+        self,
+        in_redis: FromRedis | None,
+        in_postgres: FromPostgres | None,
+        lag: HistoryLag | None,
+        providers: Collection[str],
+    ) -> None:
         self._in_redis = in_redis
         self._in_postgres = in_postgres
         self._lag = lag
+        self._providers = providers
 
     def collect(self) -> Iterator[Metric]:
         yield families.reachable([("redis", self._in_redis is not None), ("postgresql", self._in_postgres is not None)])
         if self._in_redis is not None:
             yield from families.of_redis(self._in_redis)
+            yield families.left_alone(self._in_redis.breakers, self._providers)
         if self._in_postgres is not None:
             yield from families.of_postgres(self._in_postgres)
         if self._lag is not None:

@@ -11,6 +11,8 @@ from app.db.engine import Database
 from app.history.position import Position
 from app.history.projector import NAME
 from app.history.store import position
+from app.jobs.breaker_state import BreakerState
+from app.jobs.breaker_store import breakers
 from app.jobs.events import EventStream
 from app.jobs.queue_states import QueueState, queue_states
 from app.jobs.queues import FAILED_JOBS
@@ -38,11 +40,12 @@ _CHARGES = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class FromRedis:
-    """The queues, the workers that are alive, and how many failed jobs are kept to be run again."""
+    """The queues, the workers that are alive, how many failed jobs are kept to be run again, and the breakers."""
 
     queues: Sequence[QueueState]
     workers: Sequence[WorkerEntry]
     failed_kept: int
+    breakers: Mapping[str, BreakerState]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,9 @@ class HistoryLag:
 
 
 async def from_redis(redis: Redis, wire: Wire) -> FromRedis:
-    return FromRedis(await queue_states(wire), await workers(redis), await wire.call("ZCARD", FAILED_JOBS))
+    return FromRedis(
+        await queue_states(wire), await workers(redis), await wire.call("ZCARD", FAILED_JOBS), await breakers(wire)
+    )
 
 
 async def from_postgres(database: Database, schedules: ScheduleControl) -> FromPostgres:

@@ -49,6 +49,12 @@ class WorkerMetrics:
             registry=self.registry,
             buckets=SPANS,
         )
+        self._switches = Counter(
+            "indostar_messages_switched",
+            "Messages that another provider sent than the first one.",
+            ["channel", "instead_of", "provider"],
+            registry=self.registry,
+        )
         self._loop_lag = Histogram(
             "indostar_loop_lag_seconds",
             "How much later than it should the event loop took its turn.",
@@ -82,6 +88,10 @@ class WorkerMetrics:
         """A call to a provider has ended."""
         self._calls.labels(provider, _outcome(error)).inc()
         self._call_seconds.labels(provider).observe(seconds)
+
+    def count_switch(self, channel: str, instead_of: str, provider: str) -> None:
+        """A message was sent by another provider than the first one."""
+        self._switches.labels(channel, instead_of, provider).inc()
 
     def count_turn(self, late: float) -> None:
         """The event loop has taken a turn, so many seconds late."""

@@ -13,6 +13,9 @@ from prometheus_client import generate_latest
 from sqlalchemy import text
 
 from app.db.engine import Database
+from app.jobs.breaker import Breaker
+from app.jobs.breaker_state import Verdict
+from app.jobs.breaker_store import BreakerStore
 from app.jobs.control import pause
 from app.jobs.events import EventStream
 from app.jobs.limit_store import WAITED_FOR
@@ -30,6 +33,7 @@ from tests.history import open_history
 from tests.metrics import Samples, samples_in, value
 from tests.running import open_pool, running_worker
 
+PROVIDERS = ("sendgrid", "ses", "twilio")
 UTC_CLOCKS = ZoneInfo("UTC")
 MAIL: dict[str, Any] = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
 
@@ -60,7 +64,9 @@ class Clock:
 @asynccontextmanager
 async def open_scrape(pool: JobPool, database: Database, clock: Clock | None = None) -> AsyncIterator[Scrape]:
     stream = EventStream(pool.connection_pool)
-    scrape = Scrape(pool, database, stream, ScheduleControl(database, TASKS, UTC_CLOCKS), clock=clock or Clock())
+    scrape = Scrape(
+        pool, database, stream, ScheduleControl(database, TASKS, UTC_CLOCKS), PROVIDERS, clock=clock or Clock()
+    )
     try:
         yield scrape
     finally:
@@ -122,6 +128,21 @@ async def test_what_waits_for_a_limit_waits_since_it_was_enqueued(pool: JobPool)
     await wire.aclose()
 
     assert (state.waiting, state.scheduled, state.oldest_wait_ms) == (2, 0, 9_000)
+
+
+async def test_a_provider_that_is_left_alone_is_told(pool: JobPool, database: Database) -> None:
+    store = BreakerStore(pool.connection_pool)
+    for provider, verdict in (("sendgrid", Verdict.UNUSABLE), ("ses", Verdict.WELL), ("smtp", Verdict.UNUSABLE)):
+        breaker = Breaker(provider, store)
+        async with breaker.passage() as passage:
+            passage.note(verdict)
+        await breaker.aclose()
+    await store.aclose()
+
+    samples = await scraped(pool, database)
+
+    told = {name: value(samples, "indostar_provider_left_alone", provider=name) for name in (*PROVIDERS, "smtp")}
+    assert told == {"sendgrid": 1, "ses": 0, "twilio": 0, "smtp": None}
 
 
 async def test_workers_that_serve_are_counted(pool: JobPool, database: Database) -> None:

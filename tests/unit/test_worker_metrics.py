@@ -37,6 +37,16 @@ def test_an_attempt_is_counted_with_its_outcome_and_its_times() -> None:
     assert value(samples, "indostar_job_wait_seconds_sum", queue="notifications") == 2
 
 
+def test_messages_that_another_provider_sent_are_counted() -> None:
+    metrics = WorkerMetrics(TASKS)
+
+    metrics.count_switch("email", "sendgrid", "ses")
+    metrics.count_switch("email", "sendgrid", "ses")
+
+    labels = {"channel": "email", "instead_of": "sendgrid", "provider": "ses"}
+    assert value(samples_of(metrics), "indostar_messages_switched_total", **labels) == 2
+
+
 def test_names_that_nobody_declared_are_one_label() -> None:
     metrics = WorkerMetrics(TASKS)
 

@@ -45,7 +45,8 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     stream = EventStream(pool.connection_pool)
     live = LiveEvents(stream, pool.tasks)
     schedules = ScheduleControl(database, pool.tasks, ZoneInfo(settings.schedule_timezone))
-    metrics = Scrape(pool, database, stream, schedules)
+    providers = dict.fromkeys((*settings.email_provider, *settings.sms_provider))
+    metrics = Scrape(pool, database, stream, schedules, tuple(providers))
     opened = Services(
         pool,
         database,

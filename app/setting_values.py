@@ -140,6 +140,20 @@ def _list_unsubscribe(value: str) -> str:
     return header
 
 
+def _in_order(value: object) -> object:
+    if isinstance(value, str):
+        return [name.strip().lower() for name in value.split(",")]
+    return value
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("must name one provider, or several in their order, separated by commas")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"names {', '.join(twice)} more than once")
+    return names
+
+
 def _country_codes(value: object) -> object:
     if isinstance(value, str):
         return [code.strip().upper() for code in value.split(",") if code.strip()]
@@ -156,6 +170,12 @@ InFlight = Annotated[int, Field(ge=1)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+EmailProviderName = Literal["sendgrid", "ses", "smtp", "console"]
+SmsProviderName = Literal["twilio", "msg91", "console"]
+EmailProviders = Annotated[
+    tuple[EmailProviderName, ...], NoDecode, BeforeValidator(_in_order), AfterValidator(_each_once)
+]
+SmsProviders = Annotated[tuple[SmsProviderName, ...], NoDecode, BeforeValidator(_in_order), AfterValidator(_each_once)]
 Countries = Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)]
 MailAddress = Annotated[str, AfterValidator(_ascii_address)]
 ListUnsubscribe = Annotated[str, AfterValidator(_list_unsubscribe)]

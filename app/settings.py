@@ -1,7 +1,7 @@
 """Every setting, read once from `.env`, `.env.local` and the environment (which wins)."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.setting_values import (
     Countries,
     DltTemplateOrNone,
+    EmailProviders,
     HostName,
     InFlight,
     Key,
@@ -29,6 +30,7 @@ from app.setting_values import (
     PerSecond,
     PostgresUrl,
     RedisUrl,
+    SmsProviders,
     TimeOfDay,
     Timezone,
     WebUrl,
@@ -130,7 +132,8 @@ class Settings(QueueSettings, DatabaseSettings):
     log_level: LogLevel = "INFO"
 
     # Each provider's `max_per_second` and `max_in_flight` hold for all workers together.
-    email_provider: Literal["sendgrid", "ses", "smtp", "console"] = "sendgrid"
+    # Of several, in their order, each takes over what the one before it can't send.
+    email_provider: EmailProviders = ("sendgrid",)
     # Headers of every mail: where answers go, and links (https:, mailto:) by which one unsubscribes.
     email_reply_to: MailAddress | None = None
     email_list_unsubscribe: ListUnsubscribe | None = None
@@ -162,7 +165,7 @@ class Settings(QueueSettings, DatabaseSettings):
     smtp_max_per_second: PerSecond | None = None
     smtp_max_in_flight: InFlight | None = None
 
-    sms_provider: Literal["twilio", "msg91", "console"] = "twilio"
+    sms_provider: SmsProviders = ("twilio",)
     twilio_account_sid: str | None = Field(default=None, pattern=r"^AC[0-9a-fA-F]{32}$")
     twilio_auth_token: Key | None = None
     # A number, a messaging service, or a sender's name.
@@ -187,6 +190,13 @@ class Settings(QueueSettings, DatabaseSettings):
         None
     )
     msg91_template_subscription_renewal: Annotated[DltTemplateOrNone, dlt_template("product_name", "amount")] = None
+
+    # A provider is left alone when so many per cent of at least so many calls within so many seconds failed (of fewer
+    # calls: five in a row); then it is tried again after 5 seconds, and each time that fails after twice as long.
+    breaker_error_percent: float = Field(default=25, gt=0, le=100, allow_inf_nan=False)
+    breaker_fewest_calls: int = Field(default=20, ge=5, le=100_000)
+    breaker_window_seconds: float = Field(default=30, ge=1, le=3600, allow_inf_nan=False)
+    breaker_longest_wait_seconds: float = Field(default=300, ge=5, le=3600, allow_inf_nan=False)
 
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
     sms_countries: Countries = ("IN",)
@@ -254,11 +264,12 @@ class Settings(QueueSettings, DatabaseSettings):
         def value(field: str) -> Any:
             return raw.get(field) or cls.model_fields[field].default
 
+        chosen = {choice: _names(value(choice)) for choice in ("email_provider", "sms_provider")}
         faults = [
-            (name.upper(), f"is not set, and {choice.upper()}={provider} needs it")
+            (name.upper(), f"is not set, and {choice.upper()}={','.join(chosen[choice])} needs it")
             for (choice, provider), needed in NEEDED_BY_PROVIDER.items()
             for name in needed
-            if value(choice) == provider and not value(name)
+            if provider in chosen[choice] and not value(name)
         ]
         faults += [
             (name.upper(), f"is not set, and {other.upper()} is: a login needs both")
@@ -266,12 +277,12 @@ class Settings(QueueSettings, DatabaseSettings):
             if value(other) and not value(name)
         ]
         if value("environment") == Environment.PRODUCTION:
-            if value("email_provider") == "smtp" and value("smtp_security") == "none" and value("smtp_username"):
+            if "smtp" in chosen["email_provider"] and value("smtp_security") == "none" and value("smtp_username"):
                 faults.append(("SMTP_SECURITY", "must not be none in production: the password would be readable"))
             faults += [
                 (choice.upper(), "must not be console in production: nothing would be sent")
-                for choice in ("email_provider", "sms_provider")
-                if value(choice) == "console"
+                for choice, names in chosen.items()
+                if "console" in names
             ]
             faults += [
                 (name.upper(), "is not set, and without it nothing can be charged")
@@ -280,6 +291,11 @@ class Settings(QueueSettings, DatabaseSettings):
             ]
             faults += _token_faults(value("admin_api_token"), value("admin_api_readonly_token"))
         return faults
+
+
+def _names(value: Any) -> Sequence[str]:
+    """The providers of a setting that is not validated yet."""
+    return [name.strip().lower() for name in value.split(",")] if isinstance(value, str) else value
 
 
 def _fault(details: ErrorDetails) -> tuple[str, str]:

@@ -3,7 +3,17 @@
 from alembic import context
 
 # Their tables belong to the models.
-from app.db import charges, history, leases, letters, mandates, outbox, schedules, subscription_runs  # noqa: F401
+from app.db import (  # noqa: F401
+    charges,
+    history,
+    leases,
+    letters,
+    mandates,
+    outbox,
+    provider_outages,
+    schedules,
+    subscription_runs,
+)
 from app.db.messages import SCHEMA, OwnTable
 
 

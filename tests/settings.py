@@ -56,7 +56,10 @@ def make_settings(
 def as_environment(settings: Settings) -> dict[str, str]:
     """The same settings as environment variables for a process."""
     values = {name: getattr(settings, name) for name in settings.model_fields_set}
-    return {
-        name.upper(): value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
-        for name, value in values.items()
-    }
+    return {name.upper(): _as_written(value) for name, value in values.items()}
+
+
+def _as_written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value.get_secret_value() if hasattr(value, "get_secret_value") else value)

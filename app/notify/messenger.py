@@ -1,23 +1,29 @@
-"""Sending a message once: ledger, provider and what to do when nobody knows."""
+"""Sending a message once: ledger, providers and what to do when nobody knows."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
+from functools import partial
 from typing import Final, Literal, TypedDict
 from uuid import uuid4
 
 import structlog
 
 from app.db.messages import Channel
-from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
+from app.errors import NotDone, OutcomeUnknown, Refused
+from app.jobs.breaker import Breaker, BreakerOpen, Passage
 from app.jobs.context import Context
 from app.jobs.limits import Limit
+from app.notify.errand import Errand, KeptTo
+from app.notify.failures import BeingSent, MayHaveBeenSent, NotSettledYet, RefusedBefore
 from app.notify.ledger import EarlierMessage, MessageEnd, MessageLedger, NewMessage
 from app.notify.recipients import mask_email, mask_phone
 from app.notify.segments import SmsSize, size_of
-from app.providers.gate import Gate
+from app.notify.ways import Way, asked, called, first_open, until_usable
+from app.providers.failures import ProviderFailure
 from app.providers.http import TOTAL_SECONDS
 from app.providers.mail import EmailProvider, Mail
 from app.providers.sms import Sms, SmsProvider
@@ -36,94 +42,49 @@ class SentMessage(TypedDict):
     message_id: str | None
 
 
-class RefusedBefore(Refused):
-    """An earlier attempt of this job had this message refused."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return self.reason
-
-
-class NotSettledYet(NotDone):
-    """The message may have been sent. The next try asks the provider, or sends it again and says so."""
-
-
-class BeingSent(Unavailable):
-    """Another attempt may be sending this message at this moment; waiting for it costs no try."""
-
-    def __init__(self, channel: Channel, retry_after: timedelta) -> None:
-        super().__init__(channel, retry_after=retry_after)
-        self.channel = channel
-
-    def __str__(self) -> str:
-        return f"another attempt may be sending this {self.channel} at this moment"
-
-
-class MayHaveBeenSent(OutcomeUnknown):
-    """The message may have been sent, nobody can tell, and the settings say not to send such a message again."""
-
-    def __init__(self, channel: Channel) -> None:
-        super().__init__(channel)
-        self.channel = channel
-
-    def __str__(self) -> str:
-        return f"the {self.channel} may have been sent before, and nobody can tell"
-
-
-@dataclass(frozen=True, slots=True)
-class _Errand:
-    """One message on its way: how to send it, how to ask about it (since when, and sent until when at the latest),
-    and whether to send it though nobody knows."""
-
-    message: NewMessage
-    send: Callable[[], Awaitable[str]]
-    find: Callable[[datetime, datetime], Awaitable[str | None]] | None
-    resend_unknown: bool
+# Is told of each message that another provider sent: the channel, whose turn it was, and who sent it.
+SwitchHook = Callable[[str, str, str], None]
 
 
 class Messenger:
-    """Sends each message at most once a key (root job, channel), through one provider for mail and one for SMS.
+    """Sends each message at most once a key (root job, channel), through the first provider of its channel that works.
 
-    A provider keeps to the one of `limits` that has its name.
+    What one provider may have sent is never given to another. A provider keeps to the one of `limits` that has its
+    name; `breaker` makes the breaker of each.
     """
 
     def __init__(
         self,
         ledger: MessageLedger,
-        email: EmailProvider,
-        sms: SmsProvider,
+        email: Sequence[EmailProvider],
+        sms: Sequence[SmsProvider],
         *,
         resend_unknown_mail: bool,
         resend_unknown_sms: bool,
         longest_send: timedelta = LONGEST_SEND,
         limits: Iterable[Limit] = (),
+        breaker: Callable[[str], Breaker] = Breaker,
+        on_switch: SwitchHook | None = None,
     ) -> None:
         self._ledger = ledger
         self._email = email
         self._sms = sms
-        self._email_gate = Gate()
-        self._sms_gate = Gate()
+        names = {mailer.name for mailer in email} | {texter.name for texter in sms}
+        self._breakers = {provider: breaker(provider) for provider in names}
         self._resend_unknown_mail = resend_unknown_mail
         self._resend_unknown_sms = resend_unknown_sms
         self._longest_send = longest_send
         self._limits = {limit.name: limit for limit in limits if limit}
+        self._on_switch = on_switch
 
     async def send_mail(
         self, context: Context, *, to: str, subject: str, text: str, html: str | None, template: str | None = None
     ) -> SentMessage:
         """The mail's fate. Raises Refused, NotDone (OverLimit) or OutcomeUnknown where it was not sent."""
-        message = _new_message(context, "email", template, mask_email(to), self._email.name)
+        message = _new_message(context, "email", template, mask_email(to), self._email[0].name)
         mail = Mail(to=to, subject=subject, text=text, html=html, key=_key(message))
-        errand = _Errand(
-            message,
-            send=lambda: self._email_gate.call(self._email.send, mail),
-            find=None,
-            resend_unknown=self._resend_unknown_mail,
-        )
-        return await self._send_in_turn(context, errand)
+        ways = [self._way(provider.name, partial(provider.send, mail)) for provider in self._email]
+        return await self._send(context, Errand(message, ways, self._resend_unknown_mail))
 
     async def send_sms(
         self,
@@ -138,39 +99,70 @@ class Messenger:
 
         `variables` are what the template's text was filled in with, for a provider that has the text already.
         """
-        message = _new_message(context, "sms", template, mask_phone(to), self._sms.name, size_of(text))
+        message = _new_message(context, "sms", template, mask_phone(to), self._sms[0].name, size_of(text))
         sms = Sms(to=to, text=text, key=_key(message), template=template, variables=variables or {})
-        errand = _Errand(
-            message,
-            send=lambda: self._sms_gate.call(self._sms.send, sms),
-            find=lambda since, until: self._sms.find(sms, since=since, until=until),
-            resend_unknown=self._resend_unknown_sms,
-        )
-        return await self._send_in_turn(context, errand)
+        ways = [
+            self._way(provider.name, partial(provider.send, sms), partial(_found, provider, sms))
+            for provider in self._sms
+            if provider.carries(sms)
+        ]
+        if not ways:
+            # It will refuse without a request, which tells nothing of how it is.
+            provider = self._sms[0]
+            ways = [Way(provider.name, Breaker(provider.name), None, partial(provider.send, sms))]
+        return await self._send(context, Errand(message, ways, self._resend_unknown_sms))
 
     async def drained(self) -> None:
         """Returns when everything that became of messages is on record."""
         await self._ledger.drained()
 
-    async def _send_in_turn(self, context: Context, errand: _Errand) -> SentMessage:
-        limit = self._limits.get(errand.message.provider)
-        if limit is None:
-            return await self._send_once(context, errand)
-        if not context.is_fresh:
+    async def aclose(self) -> None:
+        """Returns when the other workers can know what this one found."""
+        for breaker in self._breakers.values():
+            await breaker.aclose()
+
+    async def _send(self, context: Context, errand: Errand) -> SentMessage:
+        ways = errand.ways
+        if not context.is_fresh and (len(ways) > 1 or ways[0].limit):
             # A mail that went out while its SMS had to wait must not wait for another turn.
             earlier = await self._ledger.find(errand.message)
             if earlier is not None and earlier.status == "sent":
                 return _already_sent(_Sent(earlier.provider, earlier.provider_message_id))
-        async with context.within(limit):
-            return await self._send_once(context, errand)
+            if earlier is not None and (only := errand.kept_to(earlier)):
+                ways = [only]
+        failure: NotDone | None = None
+        while True:
+            async with AsyncExitStack() as stack:
+                try:
+                    way, passage = await first_open(ways, stack)
+                except BreakerOpen as closed:
+                    raise failure or closed from None
+                if not context.is_fresh:
+                    # It may have waited for its turn at one that it does not go to now.
+                    for other in errand.ways:
+                        if other is not way and other.limit:
+                            context.forgo(other.limit)
+                if way.limit:
+                    await stack.enter_async_context(context.within(way.limit))
+                try:
+                    return await self._send_once(context, errand, way, passage)
+                except KeptTo as kept:
+                    ways = [kept.way]
+                except NotDone as not_done:
+                    until_usable(way, not_done)
+                    ways = [other for other in ways if other is not way]
+                    # Where its provider is only having a bad moment, the next try is early enough.
+                    if not ways or not isinstance(not_done, ProviderFailure) or not way.breaker.is_open:
+                        raise
+                    failure = not_done
 
-    async def _send_once(self, context: Context, errand: _Errand) -> SentMessage:
+    async def _send_once(self, context: Context, errand: Errand, way: Way, passage: Passage) -> SentMessage:
         context.ensure_held()
-        message = errand.message
+        message = errand.by(way)
         is_unsettled = False
         earlier = await self._ledger.begin(message)
         if earlier is not None:
-            fate = await self._fate_of(context, errand, earlier)
+            fate = await self._fate_of(context, errand, way, passage, earlier)
             if isinstance(fate, _Sent):
                 return _already_sent(fate)
             is_unsettled = fate is _Fate.UNKNOWN
@@ -179,7 +171,7 @@ class Messenger:
         try:
             # From here to the provider's answer lies what can't be undone.
             context.ensure_held()
-            provider_id = await errand.send()
+            provider_id = await called(passage, way.send())
         except asyncio.CancelledError:
             self._ledger.end_soon(MessageEnd(message, "unknown", error="its job was ended while it was being sent"))
             raise
@@ -192,13 +184,17 @@ class Messenger:
             raise
         except OutcomeUnknown as error:
             await self._end(message, "unknown", error=error)
-            if errand.find is None and not errand.resend_unknown:
+            if way.find is None and not errand.resend_unknown:
                 raise
             raise NotSettledYet(str(error)) from error
         await self._end(message, "sent", provider_id=provider_id, twice=is_unsettled)
+        if way is not errand.ways[0]:
+            self._note_switch(message, errand.ways[0].provider)
         return {"status": "sent", "provider": message.provider, "message_id": provider_id}
 
-    async def _fate_of(self, context: Context, errand: _Errand, earlier: EarlierMessage) -> "_Sent | _Fate":
+    async def _fate_of(
+        self, context: Context, errand: Errand, way: Way, passage: Passage, earlier: EarlierMessage
+    ) -> "_Sent | _Fate":
         """What an earlier attempt or the provider tells. Raises what keeps it from being sent now."""
         channel = errand.message.channel
         match earlier.status:
@@ -212,28 +208,44 @@ class Messenger:
                 raise BeingSent(channel, self._longest_send - earlier.unchanged_for)
             case "sending" | "unknown":
                 # Whoever was sending it died or never heard the answer.
-                fate = await self._look_up(errand, earlier)
+                only = errand.kept_to(earlier)
+                if only is not None and only is not way:
+                    raise KeptTo(only)
+                fate = await self._look_up(way, passage, earlier)
         if isinstance(fate, _Sent):
             # It was the earlier attempt that sent it.
-            theirs = replace(errand.message, attempt=earlier.attempt)
+            theirs = replace(errand.message, attempt=earlier.attempt, provider=way.provider)
             await self._end(theirs, "sent", provider_id=fate.message_id)
         elif fate is _Fate.UNKNOWN:
             if not errand.resend_unknown:
                 raise MayHaveBeenSent(channel)
-            log.warning("message.possibly_twice", channel=channel, provider=errand.message.provider)
+            log.warning("message.possibly_twice", channel=channel, provider=way.provider)
         return fate
 
-    async def _look_up(self, errand: _Errand, earlier: EarlierMessage) -> "_Sent | _Fate":
-        if errand.find is None or earlier.provider != errand.message.provider:
+    async def _look_up(self, way: Way, passage: Passage, earlier: EarlierMessage) -> "_Sent | _Fate":
+        if way.find is None or earlier.provider != way.provider:
             return _Fate.UNKNOWN
         now = datetime.now(UTC)
         last_news = now - earlier.unchanged_for
         until = last_news + self._longest_send if earlier.status == "sending" else last_news
         try:
-            found = await errand.find(now - earlier.age, until)
+            found = await asked(passage, way.find(now - earlier.age, until))
         except OutcomeUnknown:
             return _Fate.UNKNOWN
-        return _Fate.NOT_SENT if found is None else _Sent(errand.message.provider, found)
+        return _Fate.NOT_SENT if found is None else _Sent(way.provider, found)
+
+    def _way(
+        self,
+        provider: str,
+        send: Callable[[], Awaitable[str]],
+        find: Callable[[datetime, datetime], Awaitable[str | None]] | None = None,
+    ) -> Way:
+        return Way(provider, self._breakers[provider], self._limits.get(provider), send, find)
+
+    def _note_switch(self, message: NewMessage, instead_of: str) -> None:
+        log.warning("message.switched", channel=message.channel, provider=message.provider, instead_of=instead_of)
+        if self._on_switch is not None:
+            self._on_switch(message.channel, instead_of, message.provider)
 
     async def _end(
         self,
@@ -266,6 +278,10 @@ class _Fate(Enum):
 class _Sent:
     provider: str | None
     message_id: str | None
+
+
+async def _found(provider: SmsProvider, sms: Sms, since: datetime, until: datetime) -> str | None:
+    return await provider.find(sms, since=since, until=until)
 
 
 def _already_sent(sent: _Sent) -> SentMessage:

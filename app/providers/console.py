@@ -22,6 +22,9 @@ class Console:
         log.info("console.sent", channel=channel, key=message.key, message_id=message_id)
         return message_id
 
+    def carries(self, sms: Sms) -> bool:  # noqa: ARG002 -- any
+        return True
+
     async def find(self, sms: Sms, *, since: datetime, until: datetime) -> str | None:  # noqa: ARG002 -- asked only about failures
         """None: what it was given it has, and it never fails to say so."""
         return None

@@ -111,6 +111,10 @@ class Msg91:
         self._sender_id = sender_id
         self._now = now
 
+    def carries(self, sms: Sms) -> bool:
+        """Only what has a registered text."""
+        return sms.template in self._templates
+
     async def send(self, sms: Sms) -> str:
         """As `SmsProvider.send`. Refuses what has no registered text, free text among it, without a request."""
         request = self._client.build_request("POST", self._url, headers=self._headers, json=self._body(sms))

@@ -24,6 +24,10 @@ class Sms:
 class SmsProvider(Protocol):
     name: str
 
+    def carries(self, sms: Sms, /) -> bool:
+        """Whether it can send such a text at all; it refuses others without a request."""
+        ...
+
     async def send(self, sms: Sms, /) -> str:
         """Send once; the provider's id of the message.
 

@@ -3,16 +3,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import httpx
 from pydantic import SecretStr
 
 from app.cleanup.keys import TokensRedis
 from app.db.engine import Database
+from app.jobs.breaker import Breaker
+from app.jobs.breaker_state import BreakerRules
+from app.jobs.breaker_store import BreakerStore
 from app.jobs.context import Resources
 from app.jobs.limits import Limit
 from app.notify.ledger import MessageLedger
-from app.notify.messenger import Messenger
+from app.notify.messenger import Messenger, SwitchHook
+from app.notify.outages import OutageLog
 from app.notify.types import NotificationType
 from app.providers.console import Console
 from app.providers.http import http_client
@@ -24,30 +29,40 @@ from app.providers.smtp import Smtp
 from app.providers.smtp_connections import DEFAULT_PORTS, SmtpConnections, SmtpServer
 from app.providers.timed import CallHook, TimedEmail, TimedSms
 from app.providers.twilio import Twilio
-from app.setting_values import DltTemplate
+from app.setting_values import DltTemplate, EmailProviderName, SmsProviderName
 from app.settings import Settings
 
 LAST_RECORDS_SECONDS = 20
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, on_call: CallHook | None = None) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings,
+    *,
+    breakers: BreakerStore | None = None,
+    on_call: CallHook | None = None,
+    on_switch: SwitchHook | None = None,
+) -> AsyncIterator[Resources]:
     """Settings, Database, Messenger and TokensRedis for one worker process. Nothing is connected until it is used.
 
-    `on_call` is told of each call to a provider.
+    `breakers` are those that all workers share; without them the process has its own. `on_call` is told of each call to
+    a provider, `on_switch` of each message that went by another than the first one.
     """
     # An order confirmation sends its mail and its SMS at the same time.
     connections = 2 * settings.notifications_concurrency + settings.subscriptions_concurrency
     database = Database(settings.database_url.get_secret_value(), application_name="indostar worker")
     tokens = TokensRedis.from_url((settings.tokens_redis_url or settings.redis_url).get_secret_value())
+    outages = OutageLog(database)
     async with http_client(max_connections=connections) as client:
-        email = email_provider(settings, client)
-        sms = sms_provider(settings, client)
+        email = [email_provider(name, settings, client) for name in settings.email_provider]
+        sms = [sms_provider(name, settings, client) for name in settings.sms_provider]
         messenger = Messenger(
             MessageLedger(database),
-            email if on_call is None else TimedEmail(email, on_call),
-            sms if on_call is None else TimedSms(sms, on_call),
+            email if on_call is None else [TimedEmail(provider, on_call) for provider in email],
+            sms if on_call is None else [TimedSms(provider, on_call) for provider in sms],
             limits=provider_limits(settings),
+            breaker=partial(Breaker, store=breakers, rules=breaker_rules(settings), listener=outages.heed),
+            on_switch=on_switch,
             resend_unknown_mail=settings.resend_unknown_mail,
             resend_unknown_sms=settings.resend_unknown_sms,
         )
@@ -58,10 +73,23 @@ async def open_resources(settings: Settings, on_call: CallHook | None = None) ->
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
                     await messenger.drained()
+                    await messenger.aclose()
+                    await outages.drained()
             await tokens.aclose()
             await database.close()
-            if isinstance(email, Smtp):
-                await email.aclose()
+            for provider in email:
+                if isinstance(provider, Smtp):
+                    await provider.aclose()
+
+
+def breaker_rules(settings: Settings) -> BreakerRules:
+    """When a provider is left alone."""
+    return BreakerRules(
+        window_ms=round(settings.breaker_window_seconds * 1000),
+        fewest_calls=settings.breaker_fewest_calls,
+        error_percent=settings.breaker_error_percent,
+        longest_wait_ms=round(settings.breaker_longest_wait_seconds * 1000),
+    )
 
 
 def provider_limits(settings: Settings) -> list[Limit]:
@@ -75,8 +103,8 @@ def provider_limits(settings: Settings) -> list[Limit]:
     ]
 
 
-def email_provider(settings: Settings, client: httpx.AsyncClient) -> EmailProvider:
-    match settings.email_provider:
+def email_provider(name: EmailProviderName, settings: Settings, client: httpx.AsyncClient) -> EmailProvider:
+    match name:
         case "sendgrid":
             return SendGrid(
                 client,
@@ -114,8 +142,8 @@ def email_provider(settings: Settings, client: httpx.AsyncClient) -> EmailProvid
             return Console()
 
 
-def sms_provider(settings: Settings, client: httpx.AsyncClient) -> SmsProvider:
-    match settings.sms_provider:
+def sms_provider(name: SmsProviderName, settings: Settings, client: httpx.AsyncClient) -> SmsProvider:
+    match name:
         case "twilio":
             return Twilio(
                 client,

@@ -14,6 +14,7 @@ from app.deliveries.retention import OLD_SUBSCRIPTION_RUNS
 from app.history.housekeeping import EVERY, HistoryHousekeeping
 from app.history.projector import Projector
 from app.history.recovery import FailureRecovery
+from app.jobs.breaker_store import BreakerStore
 from app.jobs.companions import Companion
 from app.jobs.event_bound import EventBound
 from app.jobs.events import EventStream
@@ -27,6 +28,7 @@ from app.letters.retention import OLD_ENDS
 from app.logs import configure_logging
 from app.metrics.server import MetricsServer
 from app.metrics.worker import WorkerMetrics
+from app.notify.outages import OLD_OUTAGES
 from app.notify.retention import OLD_MESSAGES
 from app.outbox.relay import OutboxRelay
 from app.outbox.reruns import end_failed
@@ -38,7 +40,7 @@ from app.tasks.resources import open_resources, provider_limits
 from app.tasks.schedules import tasks_by
 
 # What is kept as long as history, in the order in which it can go.
-OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS, OLD_MESSAGES, OLD_SUBSCRIPTION_RUNS)
+OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS, OLD_MESSAGES, OLD_SUBSCRIPTION_RUNS, OLD_OUTAGES)
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
 
@@ -63,17 +65,23 @@ async def open_worker(settings: Settings, options: WorkerOptions, place: int = 0
     """
     tasks = tasks_by(settings)
     pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks)
-    stream = EventStream(pool.connection_pool)
+    stream, breakers = EventStream(pool.connection_pool), BreakerStore(pool.connection_pool)
     metrics = None
     if settings.metrics_port is not None and not options.burst:
         metrics = WorkerMetrics(tasks)
         shown = MetricsServer(metrics, settings.metrics_port + place)
         options = replace(options, on_attempt=metrics.count_attempt, companions=[*options.companions, shown])
     try:
-        async with open_resources(settings, None if metrics is None else metrics.count_call) as resources:
+        async with open_resources(
+            settings,
+            breakers=breakers,
+            on_call=None if metrics is None else metrics.count_call,
+            on_switch=None if metrics is None else metrics.count_switch,
+        ) as resources:
             companions = _companions(settings, options, tasks, pool, stream, resources[Database])
             yield Worker(pool, resources, replace(options, companions=[*options.companions, *companions]))
     finally:
+        await breakers.aclose()
         await stream.aclose()
         await pool.aclose()
 

@@ -22,4 +22,4 @@ class _OurClient:
 @asynccontextmanager
 async def sender() -> AsyncIterator[Sender]:
     async with http_client() as client:
-        yield _OurClient(email_provider(Settings(), client))
+        yield _OurClient(email_provider("smtp", Settings(), client))

@@ -91,12 +91,12 @@ async def run(settings: Settings, fatal: int) -> None:
             phone_number=settings.twilio_phone_number or "",
             now=late,
         )
-        email = email_provider(settings, client)
+        email = email_provider("sendgrid", settings, client)
         ledger = MessageLedger(database)
         messenger = Messenger(
             ledger,
-            email,
-            sms,
+            [email],
+            [sms],
             resend_unknown_mail=True,
             resend_unknown_sms=True,
             # Nobody else is alive.

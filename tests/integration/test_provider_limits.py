@@ -107,11 +107,11 @@ async def open_shop(database_url: str, redis_url: str, **limits: float) -> Async
         database = Database(settings.database_url.get_secret_value(), application_name="test")
         stack.push_async_callback(database.close)
         client = await stack.enter_async_context(http_client())
-        mail = Counted(email_provider(settings, client))
+        mail = Counted(email_provider("sendgrid", settings, client))
         messenger = Messenger(
             MessageLedger(database),
-            mail,
-            sms_provider(settings, client),
+            [mail],
+            [sms_provider("twilio", settings, client)],
             resend_unknown_mail=True,
             resend_unknown_sms=True,
             limits=provider_limits(settings),

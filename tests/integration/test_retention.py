@@ -11,6 +11,7 @@ from app.db.engine import Database
 from app.db.retention import MOST_ROWS_A_STATEMENT, delete_old
 from app.deliveries.retention import OLD_SUBSCRIPTION_RUNS
 from app.letters.retention import OLD_ENDS
+from app.notify.outages import OLD_OUTAGES
 from app.notify.retention import OLD_MESSAGES
 from app.outbox.retention import OLD_ROWS
 from app.schedules.retention import OLD_RUNS
@@ -174,3 +175,21 @@ async def test_old_midnight_runs_go_but_for_those_that_wait_for_a_person(databas
     assert await delete_old(database, OLD_SUBSCRIPTION_RUNS, BEFORE) == 2
 
     assert len(await sql(database, "SELECT delivery_date FROM tasks.subscription_runs")) == 3
+
+
+async def test_outages_are_kept_while_they_last_and_then_as_long_as_history(database: Database) -> None:
+    await sql(
+        database,
+        """
+        INSERT INTO tasks.provider_outages (provider, opened_at, reason, closed_at) VALUES
+            ('sendgrid', :old, 'over', :old), ('sendgrid', :before, 'ended later', :now), ('ses', :old, 'lasts', NULL)
+        """,
+        old=BEFORE - timedelta(days=2),
+        before=BEFORE - timedelta(days=1),
+        now=NOW,
+    )
+
+    assert await delete_old(database, OLD_OUTAGES, BEFORE) == 1
+    assert await delete_old(database, OLD_OUTAGES, BEFORE) == 0
+
+    assert await sql(database, "SELECT reason FROM tasks.provider_outages ORDER BY 1") == ["ended later", "lasts"]

@@ -84,6 +84,11 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("EMAIL_PROVIDER", "pigeon", "sendgrid"),
         ("EMAIL_PROVIDER", "console", "must not be console in production"),
         ("SMS_PROVIDER", "console", "must not be console in production"),
+        ("EMAIL_PROVIDER", "sendgrid,console", "must not be console in production"),
+        ("EMAIL_PROVIDER", "sendgrid,pigeon", "'ses'"),
+        ("EMAIL_PROVIDER", "sendgrid,", "'ses'"),
+        ("EMAIL_PROVIDER", "sendgrid, SendGrid", "names sendgrid more than once"),
+        ("SMS_PROVIDER", "twilio,sendgrid", "'msg91'"),
         ("ADMIN_API_TOKEN", "short", "32 characters or more"),
         ("ADMIN_API_READONLY_TOKEN", "short", "32 characters or more"),
         ("NOTIFICATIONS_CONCURRENCY", "0", "greater than or equal to 1"),
@@ -109,6 +114,11 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("SMTP_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
         ("MSG91_MAX_PER_SECOND", "100001", "less than or equal to 100000"),
         ("MSG91_MAX_IN_FLIGHT", "0", "greater than or equal to 1"),
+        ("BREAKER_ERROR_PERCENT", "0", "greater than 0"),
+        ("BREAKER_ERROR_PERCENT", "nan", "finite"),
+        ("BREAKER_FEWEST_CALLS", "4", "greater than or equal to 5"),
+        ("BREAKER_WINDOW_SECONDS", "0.5", "greater than or equal to 1"),
+        ("BREAKER_LONGEST_WAIT_SECONDS", "4", "greater than or equal to 5"),
         ("LOG_LEVEL", "LOUD", "DEBUG"),
         ("SCHEDULE_TIMEZONE", "Asia/Bangalore", "tz database"),
         ("SCHEDULE_TIMEZONE", "Asia", "tz database"),
@@ -154,6 +164,14 @@ def test_a_wrong_setting_is_named_with_what_is_wrong(
         ({"email_provider": "ses"}, {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SES_FROM_EMAIL"}),
         ({"email_provider": "smtp"}, {"SMTP_HOST", "SMTP_FROM_EMAIL"}),
         (
+            {"email_provider": "sendgrid,ses", "sms_provider": "twilio"},
+            {"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "SES_FROM_EMAIL"},
+        ),
+        (
+            {"sms_provider": "twilio, msg91"},
+            {"MSG91_AUTH_KEY"} | {f"MSG91_TEMPLATE_{kind.value.upper()}" for kind in SMS_CONTEXTS},
+        ),
+        (
             {"sms_provider": "msg91"},
             {"MSG91_AUTH_KEY"} | {f"MSG91_TEMPLATE_{kind.value.upper()}" for kind in SMS_CONTEXTS},
         ),
@@ -179,6 +197,17 @@ def test_a_login_is_whole_and_not_readable_on_its_way(
     server = {"email_provider": "smtp", "smtp_host": "mail.example", "smtp_from_email": "orders@example.com"}
 
     assert set(faults_of(**server, **given)) == {named}
+
+
+def test_providers_are_in_the_order_in_which_they_take_over(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ENVIRONMENT", "development")
+    environment.setenv("EMAIL_PROVIDER", "console, sendgrid")
+    environment.setenv("SMS_PROVIDER", "")
+
+    settings = read()
+
+    assert settings.email_provider == ("console", "sendgrid")
+    assert settings.sms_provider == ("twilio",)
 
 
 def test_a_template_says_what_msg91_calls_our_variables(environment: pytest.MonkeyPatch) -> None:

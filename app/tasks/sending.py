@@ -1,0 +1,63 @@
+"""One notification to one customer: rendered and checked for each channel, then sent."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from app.errors import OutcomeUnknown, Refused, Unavailable
+from app.jobs.context import Context
+from app.jobs.failures import OverLimit
+from app.notify.messenger import Messenger, SentMessage
+from app.notify.recipients import normalise_phone
+from app.notify.rendering import render_mail, render_sms
+from app.notify.types import NotificationType
+from app.settings import Settings
+
+# A message that is rendered and checked, and sent when it is called.
+Prepared = Callable[[], Awaitable[SentMessage]]
+
+
+def mail_of(ctx: Context, to: str, kind: str, facts: Mapping[str, Any]) -> Prepared:
+    mail = render_mail(kind, facts, ctx[Settings].frontend_url)
+    template = NotificationType(kind).value
+    send = ctx[Messenger].send_mail
+    return partial(send, ctx, to=to, subject=mail.subject, text=mail.text, html=mail.html, template=template)
+
+
+def sms_of(ctx: Context, to: str, kind: str, facts: Mapping[str, Any]) -> Prepared:
+    sms = render_sms(kind, facts, ctx[Settings].frontend_url)
+    template = NotificationType(kind).value
+    send = ctx[Messenger].send_sms
+    return partial(send, ctx, to=allowed(ctx, to), text=sms.text, template=template, variables=sms.variables)
+
+
+def allowed(ctx: Context, phone: str) -> str:
+    return normalise_phone(phone, ctx[Settings].sms_countries)
+
+
+async def tell(
+    ctx: Context, email: str | None, phone: str | None, kind: NotificationType, facts: Mapping[str, Any]
+) -> dict[str, SentMessage]:
+    """Sends by each channel the customer has.
+
+    Both are rendered and checked before either is sent, so that a wrong argument sends nothing at all. After that, one
+    that fails does not keep the other back; a later try sends only what is missing.
+    """
+    prepared: dict[str, Prepared] = {}
+    if email is not None:
+        prepared["email"] = mail_of(ctx, email, kind, facts)
+    if phone is not None:
+        prepared["sms"] = sms_of(ctx, phone, kind, facts)
+    results = await asyncio.gather(*(send() for send in prepared.values()), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, BaseException)]
+    if failures:
+        raise min(failures, key=_what_comes_first)
+    return dict(zip(prepared, results, strict=True))  # type: ignore[arg-type]  # none of them is an exception
+
+
+def _what_comes_first(failure: BaseException) -> int:
+    """Of two failures the one that lets the job be tried again, and uses up a try, decides; then waiting in line."""
+    kinds: tuple[type[BaseException], ...] = (OverLimit, Unavailable, OutcomeUnknown, Refused)
+    order = [index for index, kind in enumerate(kinds, start=1) if isinstance(failure, kind)]
+    return order[0] if order else 0

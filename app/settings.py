@@ -58,6 +58,8 @@ NEEDED_BY_PROVIDER: Mapping[tuple[str, str], tuple[str, ...]] = {
         "msg91_template_order_shipped",
         "msg91_template_payment_failed",
         "msg91_template_subscription_renewal",
+        "msg91_template_delivery_skipped",
+        "msg91_template_subscription_paused",
     ),
     ("sms_provider", "console"): (),
 }
@@ -190,6 +192,12 @@ class Settings(QueueSettings, DatabaseSettings):
         None
     )
     msg91_template_subscription_renewal: Annotated[DltTemplateOrNone, dlt_template("product_name", "amount")] = None
+    msg91_template_delivery_skipped: Annotated[
+        DltTemplateOrNone, dlt_template("product_name", "delivery_dates", "reason", "subscription_url")
+    ] = None
+    msg91_template_subscription_paused: Annotated[
+        DltTemplateOrNone, dlt_template("product_name", "refusals", "subscription_url")
+    ] = None
 
     # A provider is left alone when so many per cent of at least so many calls within so many seconds failed (of fewer
     # calls: five in a row); then it is tried again after 5 seconds, and each time that fails after twice as long.

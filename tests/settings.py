@@ -44,6 +44,8 @@ def make_settings(
         "msg91_template_order_shipped": "flow-order-shipped",
         "msg91_template_payment_failed": "flow-payment-failed",
         "msg91_template_subscription_renewal": "flow-subscription-renewal",
+        "msg91_template_delivery_skipped": "flow-delivery-skipped",
+        "msg91_template_subscription_paused": "flow-subscription-paused",
         "razorpay_key_id": razorpay.KEY_ID,
         "razorpay_key_secret": razorpay.KEY_SECRET,
         "razorpay_base_url": fakes_url,

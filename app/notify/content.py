@@ -93,6 +93,11 @@ OrderNumber = Annotated[str, StringConstraints(max_length=100), AfterValidator(_
 Name = Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)]
 """May be empty: who never gave a name still gets the message, greeted without one."""
 
+ProductName = Annotated[
+    str, StringConstraints(max_length=500), AfterValidator(lambda name: one_line(name) or "product")
+]
+"""May be empty, as the shop's may, and is "product" then: nobody's message waits for a name."""
+
 Address = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_address)]
 """One line of the address to a line; empty ones are left out."""
 

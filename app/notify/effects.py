@@ -1,6 +1,6 @@
 """Which messages of a job were sent, for whoever wants to run it again."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -24,11 +24,12 @@ _STATES: dict[MessageStatus, EffectState] = {
 class Messages:
     """The messages of a task. `email` and `sms` name the arguments that they are addressed by.
 
-    Where such an argument is None its message is not sent.
+    Where such an argument is None its message is not sent. With `sms_instead` an SMS goes out only where no mail can.
     """
 
     email: str | None = None
     sms: str | None = None
+    sms_instead: bool = False
 
     @property
     def can_be_repeated(self) -> bool:
@@ -43,11 +44,15 @@ class Messages:
         return [
             [
                 Effect("send", channel, states.get((job.root_id, channel), EffectState.OPEN))
-                for channel in self._channels(job)
+                for channel in self._channels(job, begun={channel for root, channel in states if root == job.root_id})
             ]
             for job in jobs
         ]
 
-    def _channels(self, job: PastJob) -> Sequence[Channel]:
+    def _channels(self, job: PastJob, begun: Set[Channel]) -> Sequence[Channel]:
         arguments: dict[Channel, str | None] = {"email": self.email, "sms": self.sms}
-        return [channel for channel, name in arguments.items() if name and job.kwargs.get(name) is not None]
+        there = [channel for channel, name in arguments.items() if name and job.kwargs.get(name) is not None]
+        if not self.sms_instead:
+            return there
+        # What was begun tells which one it was that could go out.
+        return [channel for channel in there if channel in begun] or there[:1]

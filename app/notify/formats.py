@@ -1,5 +1,6 @@
 """Money and dates as customers read them, and as tasks and contexts take them."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -15,6 +16,9 @@ from app.notify.content import Line
 
 KOLKATA = ZoneInfo("Asia/Kolkata")
 _INDIAN_ENGLISH = Locale.parse("en_IN")
+
+# A mail that names more of them nobody reads.
+MOST_DATES = 100
 
 # A midnight run formats a few prices and days a hundred thousand times; Babel takes as long as a template.
 _remembered = lru_cache(maxsize=1024)
@@ -36,6 +40,13 @@ def rupees_sms(amount: Decimal) -> str:
 def long_date(day: date | str) -> str:
     """`5 March 2026`; words in a date's place stay as they are."""
     return day if isinstance(day, str) else format_date(day, "d MMMM y", locale=_INDIAN_ENGLISH)
+
+
+def days_briefly(days: Sequence[date]) -> str:
+    """`5 March 2026 and 3 more days`, where there is no room to name them all."""
+    first, *others = days
+    more = f" and {len(others)} more day{'s' if len(others) > 1 else ''}" if others else ""
+    return long_date(first) + more
 
 
 def _not_a_float(amount: object) -> object:
@@ -69,6 +80,13 @@ Rupees = Annotated[
 
 CustomerDate = Annotated[date, Strict(), BeforeValidator(_day_in_india)]
 """A day in India, given as a date, a datetime (naive ones are UTC) or either as an ISO string."""
+
+CustomerDates = Annotated[
+    tuple[CustomerDate, ...],
+    Field(min_length=1, max_length=MOST_DATES),
+    AfterValidator(lambda days: tuple(sorted(set(days)))),
+]
+"""One or more days in India, in their order."""
 
 ExpectedDelivery = Annotated[CustomerDate | Line, Field(union_mode="left_to_right")]
 """A `CustomerDate`, or words such as "within 2 days"."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import phonenumbers
 from email_validator import validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType
-from pydantic import AfterValidator, WithJsonSchema
+from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
 from app.errors import Refused
 
@@ -34,6 +34,22 @@ def normalise_phone(raw: str, countries: Collection[str]) -> str:
     if phonenumbers.region_code_for_number(number) not in countries:
         raise InvalidPhone(f"is not a number of a country that gets SMS ({', '.join(sorted(countries))})")
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
+def usable_email(raw: str | None) -> str | None:
+    """The address as mail goes to it; None where there is none or no mail can go there."""
+    try:
+        return None if raw is None else _ascii_address(raw.strip())
+    except ValueError:
+        return None
+
+
+def usable_phone(raw: str | None, countries: Collection[str]) -> str | None:
+    """As `normalise_phone`; None where there is none or no SMS can go there."""
+    try:
+        return None if raw is None else normalise_phone(raw, countries)
+    except InvalidPhone:
+        return None
 
 
 def mask_email(address: str) -> str:
@@ -75,3 +91,11 @@ EmailAddress = Annotated[str, AfterValidator(_ascii_address), WithJsonSchema({"t
 
 PhoneNumber = Annotated[str, AfterValidator(_e164), WithJsonSchema({"type": "string", "examples": ["+919812345678"]})]
 """A mobile number of any country in E.164; `normalise_phone` applies the countries that get SMS."""
+
+EmailAsKept = Annotated[str, StringConstraints(max_length=500), WithJsonSchema({"type": "string", "format": "email"})]
+"""What the shop keeps as a customer's address. Whether mail can go there is asked when it is sent: `usable_email`."""
+
+PhoneAsKept = Annotated[
+    str, StringConstraints(max_length=100), WithJsonSchema({"type": "string", "examples": ["+919812345678"]})
+]
+"""What the shop keeps as a customer's number. Whether an SMS can go there is asked when it is sent: `usable_phone`."""

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from app.errors import Refused
 from app.notify.content import one_line
-from app.notify.formats import long_date, rupees, rupees_sms
+from app.notify.formats import days_briefly, long_date, rupees, rupees_sms
 from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, Context, NotificationType
 
 # A single one of these in a product's name turns the SMS from 160 characters a segment to 70.
@@ -29,7 +29,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {"rupees": rupees, "long_date": long_date}
+_templates.filters |= {"rupees": rupees, "long_date": long_date, "days_briefly": days_briefly}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,8 @@ def _sms_words(value: object) -> str:
             words = rupees_sms(value)
         case date():
             words = long_date(value)
+        case tuple():
+            words = days_briefly(value)
         case _:
             words = str(value)
     return one_line(words.translate(_GSM7_FOR_TYPOGRAPHY))

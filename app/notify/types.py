@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from app.notify.content import Address, Line, Name, OptionalWebLink, OrderNumber, WebLink
-from app.notify.formats import CustomerDate, ExpectedDelivery, Rupees
+from app.notify.content import Address, Line, Name, OptionalWebLink, OrderNumber, ProductName, WebLink
+from app.notify.formats import CustomerDate, CustomerDates, ExpectedDelivery, Rupees
+from app.notify.skips import SkipOrWords
 
 
 class NotificationType(StrEnum):
@@ -15,6 +16,8 @@ class NotificationType(StrEnum):
     ORDER_SHIPPED = "order_shipped"
     PAYMENT_FAILED = "payment_failed"
     SUBSCRIPTION_RENEWAL = "subscription_renewal"
+    DELIVERY_SKIPPED = "delivery_skipped"
+    SUBSCRIPTION_PAUSED = "subscription_paused"
     DISTRIBUTOR_APPROVED = "distributor_approved"
     PASSWORD_RESET = "password_reset"  # noqa: S105 -- a name, no password
     EMAIL_VERIFICATION = "email_verification"
@@ -93,6 +96,29 @@ class SubscriptionRenewalMail(SubscriptionRenewalSms):
     subscription_url: OptionalWebLink = None
 
 
+class DeliverySkippedSms(Context):
+    product_name: ProductName
+    delivery_dates: CustomerDates
+    reason: SkipOrWords
+    subscription_url: OptionalWebLink = None
+
+
+class DeliverySkippedMail(DeliverySkippedSms):
+    customer_name: Name
+
+
+class SubscriptionPausedSms(Context):
+    """`refusals` is how many payments in a row did not go through."""
+
+    product_name: ProductName
+    refusals: Annotated[int, Field(ge=1)]
+    subscription_url: OptionalWebLink = None
+
+
+class SubscriptionPausedMail(SubscriptionPausedSms):
+    customer_name: Name
+
+
 class DistributorApprovedMail(Context):
     distributor_name: Name
     login_url: OptionalWebLink = None
@@ -113,6 +139,8 @@ MAIL_CONTEXTS: Mapping[NotificationType, type[Context]] = {
     NotificationType.ORDER_SHIPPED: OrderShippedMail,
     NotificationType.PAYMENT_FAILED: PaymentFailedMail,
     NotificationType.SUBSCRIPTION_RENEWAL: SubscriptionRenewalMail,
+    NotificationType.DELIVERY_SKIPPED: DeliverySkippedMail,
+    NotificationType.SUBSCRIPTION_PAUSED: SubscriptionPausedMail,
     NotificationType.DISTRIBUTOR_APPROVED: DistributorApprovedMail,
     NotificationType.PASSWORD_RESET: PasswordResetMail,
     NotificationType.EMAIL_VERIFICATION: EmailVerificationMail,
@@ -123,4 +151,6 @@ SMS_CONTEXTS: Mapping[NotificationType, type[Context]] = {
     NotificationType.ORDER_SHIPPED: OrderShippedSms,
     NotificationType.PAYMENT_FAILED: PaymentFailedSms,
     NotificationType.SUBSCRIPTION_RENEWAL: SubscriptionRenewalSms,
+    NotificationType.DELIVERY_SKIPPED: DeliverySkippedSms,
+    NotificationType.SUBSCRIPTION_PAUSED: SubscriptionPausedSms,
 }

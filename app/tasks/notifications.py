@@ -3,37 +3,45 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field, Strict
 
 from app.jobs.context import Context
 from app.jobs.queues import Queue
-from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, SmsText, Subject
+from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, ProductName, SmsText, Subject
 from app.notify.effects import Messages
-from app.notify.formats import CustomerDate, ExpectedDelivery, Rupees
+from app.notify.formats import MOST_DATES, CustomerDate, ExpectedDelivery, Rupees
 from app.notify.messenger import Messenger, SentMessage
-from app.notify.recipients import EmailAddress, PhoneNumber
+from app.notify.recipients import EmailAddress, EmailAsKept, PhoneAsKept, PhoneNumber
 from app.notify.rendering import ContextIncomplete, NoSmsForType, render_mail, render_sms
 from app.notify.types import NotificationType
 from app.settings import Settings
 from app.tasks.registry import task
-from app.tasks.sending import allowed, mail_of, sms_of, tell
+from app.tasks.sending import allowed, mail_of, sms_of, tell, tell_once
 
 if TYPE_CHECKING:
     # What callers may pass. Pydantic reads the other branch and makes one type of it.
     Amount = Decimal | int | str
     Day = date | str
+    Days = Sequence[date | str]
     ExpectedDay = date | str
     Kind = NotificationType | str
 else:
     Amount = Rupees
     Day = CustomerDate
+    Days = Annotated[list[CustomerDate], Field(max_length=MOST_DATES - 1)]
     ExpectedDay = ExpectedDelivery
     Kind = NotificationType
 
+Refusals = Annotated[int, Strict(), Field(ge=1)]
 Faults = Sequence[tuple[str, str]]
 
 # To whoever can be reached, by the arguments that say how.
 TO_CUSTOMER = Messages(email="email", sms="phone")
+# What is written for a page of deliveries at once is not checked before: a task that is declared with it takes address
+# and number as the shop keeps them.
+TO_CUSTOMER_ONCE = Messages(email="email", sms="phone", sms_instead=True)
 # Links are not needed to tell whether a context is complete.
 NO_SITE = "https://example.invalid"
 
@@ -180,6 +188,57 @@ async def send_subscription_renewal_reminder_task(
         "frequency": frequency,
         "next_delivery_date": next_delivery_date,
         "amount": amount,
-        "subscription_url": f"{ctx[Settings].frontend_url}/subscriptions/{subscription_id}",
+        "subscription_url": _subscription_url(ctx, subscription_id),
     }
     return await mail_of(ctx, email, NotificationType.SUBSCRIPTION_RENEWAL, facts)()
+
+
+@task(
+    queue=Queue.NOTIFICATIONS,
+    visible={"subscription_id", "delivery_date", "reason", "dates"},
+    effects=TO_CUSTOMER_ONCE,
+)
+async def send_delivery_skipped_task(
+    ctx: Context,
+    email: EmailAsKept | None,
+    phone: PhoneAsKept | None,
+    customer_name: Name,
+    product_name: ProductName,
+    delivery_date: Day,
+    reason: Line,
+    subscription_id: int,
+    dates: Days | None = None,
+) -> dict[str, SentMessage | str]:
+    """Tell the customer by mail, else by SMS, that a delivery (and those of further `dates`) was skipped, and why."""
+    facts = {
+        "customer_name": customer_name,
+        "product_name": product_name,
+        "delivery_dates": [delivery_date, *(dates or ())],
+        "reason": reason,
+        "subscription_url": _subscription_url(ctx, subscription_id),
+    }
+    return await tell_once(ctx, email, phone, NotificationType.DELIVERY_SKIPPED, facts)
+
+
+@task(queue=Queue.NOTIFICATIONS, visible={"subscription_id", "refusals"}, effects=TO_CUSTOMER_ONCE)
+async def send_subscription_paused_task(
+    ctx: Context,
+    email: EmailAsKept | None,
+    phone: PhoneAsKept | None,
+    customer_name: Name,
+    product_name: ProductName,
+    refusals: Refusals,
+    subscription_id: int,
+) -> dict[str, SentMessage | str]:
+    """Tell the customer by mail, else by SMS, that a subscription is paused after so many refused payments in a row."""
+    facts = {
+        "customer_name": customer_name,
+        "product_name": product_name,
+        "refusals": refusals,
+        "subscription_url": _subscription_url(ctx, subscription_id),
+    }
+    return await tell_once(ctx, email, phone, NotificationType.SUBSCRIPTION_PAUSED, facts)
+
+
+def _subscription_url(ctx: Context, subscription_id: int) -> str:
+    return f"{ctx[Settings].frontend_url}/subscriptions/{subscription_id}"

@@ -174,5 +174,7 @@ def _dlt_templates(settings: Settings) -> Mapping[str, DltTemplate]:
         NotificationType.ORDER_SHIPPED: settings.msg91_template_order_shipped,
         NotificationType.PAYMENT_FAILED: settings.msg91_template_payment_failed,
         NotificationType.SUBSCRIPTION_RENEWAL: settings.msg91_template_subscription_renewal,
+        NotificationType.DELIVERY_SKIPPED: settings.msg91_template_delivery_skipped,
+        NotificationType.SUBSCRIPTION_PAUSED: settings.msg91_template_subscription_paused,
     }
     return {kind: template for kind, template in templates.items() if template is not None}

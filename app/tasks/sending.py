@@ -5,14 +5,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+import structlog
+
 from app.errors import OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
 from app.jobs.failures import OverLimit
 from app.notify.messenger import Messenger, SentMessage
-from app.notify.recipients import normalise_phone
+from app.notify.recipients import normalise_phone, usable_email, usable_phone
 from app.notify.rendering import render_mail, render_sms
 from app.notify.types import NotificationType
 from app.settings import Settings
+
+log = structlog.stdlib.get_logger(__name__)
 
 # A message that is rendered and checked, and sent when it is called.
 Prepared = Callable[[], Awaitable[SentMessage]]
@@ -54,6 +58,21 @@ async def tell(
     if failures:
         raise min(failures, key=_what_comes_first)
     return dict(zip(prepared, results, strict=True))  # type: ignore[arg-type]  # none of them is an exception
+
+
+async def tell_once(
+    ctx: Context, email: str | None, phone: str | None, kind: NotificationType, facts: Mapping[str, Any]
+) -> dict[str, SentMessage | str]:
+    """Sends a mail, or an SMS where no mail can go to the customer, as the shop keeps address and number.
+
+    Where neither can, `{"unreachable": why}`: trying again would not help, and nothing is wrong with the rest.
+    """
+    if address := usable_email(email):
+        return {"email": await mail_of(ctx, address, kind, facts)()}
+    if number := usable_phone(phone, ctx[Settings].sms_countries):
+        return {"sms": await sms_of(ctx, number, kind, facts)()}
+    log.warning("message.unreachable", template=kind.value)
+    return {"unreachable": "the customer has no e-mail address and no mobile number that a message can go to"}
 
 
 def _what_comes_first(failure: BaseException) -> int:

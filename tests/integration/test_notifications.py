@@ -16,6 +16,7 @@ from app.dev.fakes.faults import Breakage, Failure, Latency, Refusal
 from app.dev.fakes.inbox import Message, Provider
 from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
+from app.jobs.effects import EffectState, PastJob
 from app.jobs.failures import LeaseRanOut, WrongArguments
 from app.notify.ledger import MessageEnd, MessageLedger, NewMessage
 from app.notify.messenger import Messenger
@@ -447,6 +448,87 @@ async def test_a_reminder_leads_to_the_subscription(shop: Shop) -> None:
     assert mail.text is not None
     assert "https://shop.example/subscriptions/42" in mail.text
     assert "5 March 2026" in mail.text
+
+
+SKIPPED: dict[str, Any] = {
+    "customer_name": "Asha",
+    "product_name": "A2 milk",
+    "delivery_date": "2026-03-05",
+    "reason": "no_stock",
+    "subscription_id": 42,
+}
+
+
+@pytest.mark.parametrize(
+    ("email", "phone", "goes_to"),
+    [
+        (MAIL, PHONE, "email"),
+        (" asha@example.com ", PHONE, "email"),
+        (None, PHONE, "sms"),
+        ("", PHONE, "sms"),
+        ("asha@", PHONE, "sms"),
+        ("asha\r\nBcc: x@example.com", PHONE, "sms"),
+        (MAIL, "12345", "email"),
+        (MAIL, None, "email"),
+        (None, "12345", None),
+        ("asha at example", "+447400123456", None),
+        (None, None, None),
+    ],
+)
+async def test_a_skip_is_told_by_mail_else_by_sms_whatever_the_shop_keeps(
+    shop: Shop, email: str | None, phone: str | None, goes_to: str | None
+) -> None:
+    result = await n.send_delivery_skipped_task(shop.job(), email=email, phone=phone, **SKIPPED)
+
+    assert list(result) == [goes_to or "unreachable"]
+    assert [len(shop.sent(Provider.SENDGRID)), len(shop.sent(Provider.TWILIO))] == [
+        goes_to == "email",
+        goes_to == "sms",
+    ]
+
+
+async def test_a_skip_says_what_and_why_and_leads_to_the_subscription(shop: Shop) -> None:
+    await n.send_delivery_skipped_task(shop.job(), email=MAIL, phone=None, **SKIPPED, dates=["2026-03-06"])
+    await n.send_delivery_skipped_task(shop.job("j2"), email=None, phone=PHONE, **SKIPPED)
+
+    [mail], [sms] = shop.sent(Provider.SENDGRID), shop.sent(Provider.TWILIO)
+    assert mail.subject == "No delivery of A2 milk on 5 March 2026 and 1 more day"
+    assert mail.text is not None
+    assert "5 March 2026\n6 March 2026\n" in mail.text
+    assert "https://shop.example/subscriptions/42\n" in mail.text
+    assert sms.text == (
+        "No delivery of A2 milk on 5 March 2026: out of stock. "
+        "https://shop.example/subscriptions/42 - IndoStar Naturals"
+    )
+
+
+async def test_a_paused_subscription_is_told_by_mail_else_by_sms(shop: Shop) -> None:
+    paused: dict[str, Any] = {"customer_name": "", "product_name": "", "refusals": 3, "subscription_id": 42}
+    await n.send_subscription_paused_task(shop.job("a"), email=MAIL, phone=PHONE, **paused)
+    await n.send_subscription_paused_task(shop.job("b"), email=None, phone=PHONE, **paused)
+
+    [mail], [sms] = shop.sent(Provider.SENDGRID), shop.sent(Provider.TWILIO)
+    assert mail.subject == "Your product subscription is paused"
+    assert sms.text == (
+        "Your product subscription is paused. Failed payments in a row: 3. "
+        "Resume: https://shop.example/subscriptions/42 - IndoStar Naturals"
+    )
+
+
+@pytest.mark.parametrize(
+    ("email", "phone", "channels"),
+    [(MAIL, PHONE, ["email"]), (None, PHONE, ["sms"]), ("asha@", PHONE, ["sms"]), (None, None, [])],
+)
+async def test_a_rerun_knows_which_of_the_two_was_sent(
+    shop: Shop, email: str | None, phone: str | None, channels: list[str]
+) -> None:
+    await n.send_delivery_skipped_task(shop.job(), email=email, phone=phone, **SKIPPED)
+    record = n.send_delivery_skipped_task.effects
+    assert record is not None
+
+    [effects] = await record.of(shop.resources, [PastJob("j1", {"email": email, "phone": phone})])
+
+    assert [(effect.what, effect.state) for effect in effects] == [(channel, EffectState.DONE) for channel in channels]
 
 
 async def test_the_other_tasks_reach_their_provider(shop: Shop) -> None:

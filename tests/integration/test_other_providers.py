@@ -110,6 +110,10 @@ async def test_every_type_of_sms_has_its_registered_text(shop: Shop) -> None:
     await n.send_templated_sms_task(
         shop.job("c"), PHONE, "subscription_renewal", {"product_name": "A2 “milk”", "amount": 64}
     )
+    await n.send_delivery_skipped_task(
+        shop.job("d"), None, PHONE, "Asha", "Ghee", "2026-03-05", "no_stock", 42, dates=["2026-03-07", "2026-03-06"]
+    )
+    await n.send_subscription_paused_task(shop.job("e"), None, PHONE, "Asha", "Ghee", 3, 42)
 
     assert [sms.details for sms in shop.fakes.inbox] == [
         {
@@ -124,6 +128,19 @@ async def test_every_type_of_sms_has_its_registered_text(shop: Shop) -> None:
             "retry_payment_url": "https://shop.example/orders/ORD-7/pay",
         },
         {"template_id": "flow-subscription-renewal", "product_name": 'A2 "milk"', "amount": "Rs 64.00"},
+        {
+            "template_id": "flow-delivery-skipped",
+            "product_name": "Ghee",
+            "delivery_dates": "5 March 2026 and 2 more days",
+            "reason": "out of stock",
+            "subscription_url": "https://shop.example/subscriptions/42",
+        },
+        {
+            "template_id": "flow-subscription-paused",
+            "product_name": "Ghee",
+            "refusals": "3",
+            "subscription_url": "https://shop.example/subscriptions/42",
+        },
     ]
 
 

@@ -30,6 +30,19 @@ CONTEXTS: dict[NotificationType, dict[str, object]] = {
         "next_delivery_date": "2026-03-05",
         "amount": "75.00",
     },
+    NotificationType.DELIVERY_SKIPPED: {
+        "customer_name": "Asha Patil",
+        "product_name": "A2 Cow Milk, 1 litre",
+        "delivery_dates": ["2026-03-05"],
+        "reason": "mandate_too_small",
+        "subscription_url": "https://indostarnaturals.example/subscriptions/42",
+    },
+    NotificationType.SUBSCRIPTION_PAUSED: {
+        "customer_name": "Asha Patil",
+        "product_name": "A2 Cow Milk, 1 litre",
+        "refusals": 3,
+        "subscription_url": "https://indostarnaturals.example/subscriptions/42",
+    },
     NotificationType.DISTRIBUTOR_APPROVED: {"distributor_name": "Sharma Traders"},
     NotificationType.PASSWORD_RESET: {
         "customer_name": "Asha Patil",
@@ -70,6 +83,23 @@ FACTS: dict[NotificationType, list[str]] = {
         "5 March 2026",
         "₹75.00",
         "https://indostarnaturals.example/subscriptions",
+    ],
+    NotificationType.DELIVERY_SKIPPED: [
+        "Hello Asha Patil,",
+        "A2 Cow Milk, 1 litre",
+        "5 March 2026",
+        "The price is above the limit that you set for automatic payments (autopay)",
+        "Please set up autopay again with a higher limit.",
+        "You do not pay for a delivery that was skipped.",
+        "https://indostarnaturals.example/subscriptions/42",
+    ],
+    NotificationType.SUBSCRIPTION_PAUSED: [
+        "Hello Asha Patil,",
+        "A2 Cow Milk, 1 litre",
+        "Failed payments in a row",
+        "3",
+        "resume your subscription",
+        "https://indostarnaturals.example/subscriptions/42",
     ],
     NotificationType.DISTRIBUTOR_APPROVED: [
         "Hello Sharma Traders,",

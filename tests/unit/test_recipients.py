@@ -14,6 +14,8 @@ from app.notify.recipients import (
     mask_email,
     mask_phone,
     normalise_phone,
+    usable_email,
+    usable_phone,
 )
 
 VECTORS = json.loads((Path(__file__).parents[1] / "contracts/vectors/india_formats.json").read_text())
@@ -73,6 +75,35 @@ def test_what_is_not_just_one_mobile_number_is_refused(raw: str) -> None:
 
 def test_a_number_that_may_be_a_mobile_or_a_landline_is_taken() -> None:
     assert normalise_phone("7225012345", INDIA) == "+917225012345"
+
+
+@pytest.mark.parametrize(
+    ("raw", "usable"),
+    [
+        (" asha@example.com\n", "asha@example.com"),
+        ("asha@दूध.example", "asha@xn--j2bc4f.example"),
+        ("", None),
+        ("asha", None),
+        ("asha@example", None),
+        ("a@example.com, b@example.com", None),
+        ("a@example.com\nBcc: b@example.com", None),
+        ("x" * 400 + "@example.com", None),
+        (None, None),
+    ],
+)
+def test_an_address_as_the_shop_keeps_it_is_used_or_left(raw: str | None, usable: str | None) -> None:
+    assert usable_email(raw) == usable
+
+
+@given(st.text())
+def test_nothing_that_the_shop_keeps_raises(raw: str) -> None:
+    assert usable_email(raw) is None or "@" in raw
+    assert usable_phone(raw, INDIA) is None or raw
+
+
+@pytest.mark.parametrize(("raw", "usable"), [("98123 45678", "+919812345678"), ("12", None), ("", None), (None, None)])
+def test_a_number_as_the_shop_keeps_it_is_used_or_left(raw: str | None, usable: str | None) -> None:
+    assert usable_phone(raw, INDIA) == usable
 
 
 def test_other_countries_get_sms_only_where_allowed() -> None:

@@ -1,10 +1,12 @@
 import pickle
+from typing import get_args
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.db.charges import SkipReason
 from app.notify.content import one_line
 from app.notify.rendering import (
     ContextIncomplete,
@@ -14,6 +16,8 @@ from app.notify.rendering import (
     render_mail,
     render_sms,
 )
+from app.notify.segments import SmsSize, size_of
+from app.notify.skips import SKIPS
 from app.notify.types import MAIL_CONTEXTS, SMS_CONTEXTS, NotificationType
 from tests.unit.notification_contexts import CONTEXTS, FACTS, FRONTEND_URL
 from tests.unit.parsed_mail import ParsedMail
@@ -48,7 +52,10 @@ def sms(kind: NotificationType, **changes: object) -> str:
 
 def with_text(kind: NotificationType, text: str) -> dict[str, object]:
     """The type's typical context with `text` wherever free text goes."""
-    checked = {"order_total", "amount", "next_delivery_date", "reset_url", "verification_url"}
+    checked = {
+        *("order_total", "amount", "next_delivery_date", "delivery_dates", "refusals"),
+        *("reset_url", "verification_url", "subscription_url"),
+    }
     return {key: value if key in checked else text for key, value in CONTEXTS[kind].items()}
 
 
@@ -68,6 +75,8 @@ def test_every_fact_stands_in_the_text_and_in_the_html(kind: NotificationType) -
         ("order_shipped", "Your order ORD-20260305-000042 is on its way"),
         ("payment_failed", "Payment for your order ORD-20260305-000042 did not go through"),
         ("subscription_renewal", "Your A2 Cow Milk, 1 litre subscription renews on 5 March 2026"),
+        ("delivery_skipped", "No delivery of A2 Cow Milk, 1 litre on 5 March 2026"),
+        ("subscription_paused", "Your A2 Cow Milk, 1 litre subscription is paused"),
         ("distributor_approved", "Your IndoStar Naturals distributor account is approved"),
         ("password_reset", "Reset your IndoStar Naturals password"),
         ("email_verification", "Confirm your e-mail address for IndoStar Naturals"),
@@ -117,6 +126,8 @@ def test_who_has_no_name_is_greeted_without_one(kind: NotificationType, name: st
         ("order_shipped", "order_tracking_url", "", f"{FRONTEND_URL}/orders/ORD-20260305-000042"),
         ("payment_failed", "retry_payment_url", "http://pay.example/?a=1&b=2", "http://pay.example/?a=1&b=2"),
         ("subscription_renewal", "subscription_url", "https://sub.example/", "https://sub.example/"),
+        ("delivery_skipped", "subscription_url", "", f"{FRONTEND_URL}/subscriptions"),
+        ("subscription_paused", "subscription_url", None, f"{FRONTEND_URL}/subscriptions"),
         ("distributor_approved", "login_url", "https://in.example/", "https://in.example/"),
     ],
 )
@@ -191,6 +202,8 @@ def test_missing_keys_are_all_named(kind: NotificationType) -> None:
         ("order_shipped", {"customer_name", "order_number", "tracking_info", "expected_delivery"}),
         ("payment_failed", {"customer_name", "order_number", "order_total", "failure_reason"}),
         ("subscription_renewal", {"customer_name", "product_name", "frequency", "next_delivery_date", "amount"}),
+        ("delivery_skipped", {"customer_name", "product_name", "delivery_dates", "reason"}),
+        ("subscription_paused", {"customer_name", "product_name", "refusals"}),
         ("distributor_approved", {"distributor_name"}),
         ("password_reset", {"reset_url"}),
         ("email_verification", {"verification_url"}),
@@ -209,6 +222,8 @@ def test_a_mail_needs_what_the_contract_says(kind: str, keys: set[str]) -> None:
         ("order_shipped", {"order_number", "tracking_info", "expected_delivery"}),
         ("payment_failed", {"order_number"}),
         ("subscription_renewal", {"product_name", "amount"}),
+        ("delivery_skipped", {"product_name", "delivery_dates", "reason"}),
+        ("subscription_paused", {"product_name", "refusals"}),
     ],
 )
 def test_an_sms_needs_what_the_contract_says_and_never_more_than_its_mail(kind: str, keys: set[str]) -> None:
@@ -240,6 +255,45 @@ def test_wrong_values_are_named_and_not_repeated() -> None:
     assert str(pickle.loads(pickle.dumps(refusal.value))) == str(refusal.value)
 
 
+@pytest.mark.parametrize("reason", get_args(SkipReason))
+def test_every_reason_to_skip_is_told_in_words_with_what_to_do(reason: str) -> None:
+    rendered = mail(NotificationType.DELIVERY_SKIPPED, reason=reason)
+
+    skip = SKIPS[reason]
+    assert f"Reason: {skip.why}\n" in rendered.text
+    assert f"\n{skip.to_do}\n" in rendered.text
+    assert reason not in rendered.text + rendered.html
+
+
+@pytest.mark.parametrize("reason", SKIPS)
+def test_a_reason_fits_a_variable_of_a_registered_sms_and_leaves_it_one_segment(reason: str) -> None:
+    # Operators take at most 30 characters for a variable of a DLT template.
+    assert len(SKIPS[reason].briefly) <= 30
+    assert size_of(sms(NotificationType.DELIVERY_SKIPPED, reason=reason)) == SmsSize("GSM-7", 1)
+
+
+def test_a_reason_in_words_of_its_own_is_told_as_it_is() -> None:
+    rendered = mail(NotificationType.DELIVERY_SKIPPED, reason="The\nroad is flooded")
+
+    assert "Reason: The road is flooded\n" in rendered.text
+
+
+def test_several_skipped_days_are_named_each_and_in_short_where_there_is_no_room() -> None:
+    days = {"delivery_dates": ["2026-03-03", "2026-03-02", "2026-03-01", "2026-03-02"]}
+    rendered = mail(NotificationType.DELIVERY_SKIPPED, **days)
+
+    assert "These deliveries of your subscription were skipped.\n" in rendered.text
+    assert "\nDays:\n1 March 2026\n2 March 2026\n3 March 2026\n" in rendered.text
+    assert ">1 March 2026<br>2 March 2026<br>3 March 2026<" in rendered.html
+    assert rendered.subject == "No delivery of A2 Cow Milk, 1 litre on 1 March 2026 and 2 more days"
+    assert "on 1 March 2026 and 2 more days: " in sms(NotificationType.DELIVERY_SKIPPED, **days)
+
+
+@pytest.mark.parametrize("kind", [NotificationType.DELIVERY_SKIPPED, NotificationType.SUBSCRIPTION_PAUSED])
+def test_a_product_without_a_name_keeps_no_message_back(kind: NotificationType) -> None:
+    assert "Product: product\n" in mail(kind, product_name=" \n").text
+
+
 @pytest.mark.parametrize("kind", NotificationType)
 def test_surplus_keys_are_ignored(kind: NotificationType) -> None:
     assert mail(kind, coupon="MILK10", subject="Other", shop_url="https://evil.example") == mail(kind)
@@ -265,6 +319,14 @@ def test_types_that_go_by_mail_only_have_no_sms(kind: NotificationType) -> None:
         ("order_shipped", ["ORD-20260305-000042", "BlueDart 79812345671", "5 March 2026"]),
         ("payment_failed", ["ORD-20260305-000042", f"{FRONTEND_URL}/orders/ORD-20260305-000042/pay "]),
         ("subscription_renewal", ["A2 Cow Milk, 1 litre", "Rs 75.00"]),
+        (
+            "delivery_skipped",
+            [
+                "A2 Cow Milk, 1 litre on 5 March 2026: your autopay limit is too low. ",
+                f"{FRONTEND_URL}/subscriptions/42 ",
+            ],
+        ),
+        ("subscription_paused", ["Your A2 Cow Milk, 1 litre subscription", f"{FRONTEND_URL}/subscriptions/42 "]),
     ],
 )
 def test_a_typical_sms_states_its_facts_in_one_segment_and_is_signed(kind: str, facts: list[str]) -> None:

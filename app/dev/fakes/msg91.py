@@ -21,6 +21,8 @@ TEMPLATES: Mapping[str, frozenset[str]] = {
     "flow-order-shipped": frozenset({"order_number", "tracking_info", "expected_delivery"}),
     "flow-payment-failed": frozenset({"order_number", "retry_payment_url"}),
     "flow-subscription-renewal": frozenset({"product_name", "amount"}),
+    "flow-delivery-skipped": frozenset({"product_name", "delivery_dates", "reason", "subscription_url"}),
+    "flow-subscription-paused": frozenset({"product_name", "refusals", "subscription_url"}),
 }
 # By code. The flow API tells most of these with status 200.
 REFUSALS: Mapping[int, str] = {

@@ -34,13 +34,27 @@ _WRITE = text(
             CASE state WHEN 'notified' THEN razorpay_order_id END
         FROM decided ORDER BY delivery_date, subscription_id
         ON CONFLICT (delivery_date, subscription_id) DO NOTHING
-        RETURNING subscription_id, delivery_date, product_id, amount_paise, state, reason
+        RETURNING subscription_id, delivery_date, user_id, product_id, amount_paise, state, reason
     ), enqueued AS (
         INSERT INTO tasks.outbox (task, kwargs, key)
         SELECT CAST(:task AS text),
             jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
             'delivery:' || subscription_id || ':' || delivery_date
         FROM written WHERE state <> 'skipped' ORDER BY subscription_id
+        ON CONFLICT (key) DO NOTHING
+    ), skips AS (
+        SELECT subscription_id, user_id, product_id, reason, array_agg(delivery_date ORDER BY delivery_date) AS days
+        FROM written WHERE state = 'skipped' AND CAST(:telling AS text) IS NOT NULL
+        GROUP BY subscription_id, user_id, product_id, reason
+    ), told AS (
+        INSERT INTO tasks.outbox (task, kwargs, key)
+        SELECT CAST(:telling AS text),
+            jsonb_build_object('email', u.email, 'phone', u.phone, 'customer_name', u.name, 'product_name', p.title,
+                'delivery_date', days[1], 'reason', reason, 'subscription_id', subscription_id)
+                || CASE WHEN cardinality(days) > 1 THEN jsonb_build_object('dates', days[2:]) ELSE '{{}}' END,
+            'delivery:' || subscription_id || ':' || days[1] || '\\:skipped'
+        FROM skips JOIN users u ON u.id = user_id JOIN products p ON p.id = product_id
+        WHERE u.is_active ORDER BY subscription_id, days[1]
         ON CONFLICT (key) DO NOTHING
     ), moved AS (
         UPDATE subscriptions s SET next_delivery_date = {NEXT_DATE}, updated_at = now()
@@ -92,9 +106,13 @@ async def plan_deliveries(
     terms: Terms,
     *,
     charging: str,
+    telling: str | None = None,
     locks_products: bool = False,
 ) -> Planned:
     """Plans what of these subscriptions is due and has no charge yet, with a job of the task `charging` for each.
+
+    The task `telling` tells each customer who is active of what was skipped and why: one job for all dates that have
+    the same reason, with addresses and names as the shop keeps them.
 
     The subscriptions stay locked until the transaction ends, and so do their products if that is asked for. Their
     stock is not taken yet: call `take_stock` at the end of the same transaction.
@@ -105,7 +123,14 @@ async def plan_deliveries(
     await session.execute(_LOCK_SUBSCRIPTIONS, {"ids": ids})
     if locks_products:
         await session.execute(_LOCK_PRODUCTS, {"ids": ids})
-    parameters = {**terms.parameters, "ids": ids, "task": charging, "given_products": [], "given_units": []}
+    parameters = {
+        **terms.parameters,
+        "ids": ids,
+        "task": charging,
+        "telling": telling,
+        "given_products": [],
+        "given_units": [],
+    }
     for product_id, reason, count, paise in await session.execute(_WRITE, parameters):
         if reason is not None:
             planned.skipped[reason] += count

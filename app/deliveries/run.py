@@ -67,12 +67,17 @@ def ensure_begun(day: date, now: datetime, timezone: ZoneInfo) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """`charging` is the task that charges a delivery; `notice` how long before a delivery its debit is announced."""
+    """How a run goes about it.
+
+    `charging` is the task that charges a delivery, `telling` the one that tells a customer of a skipped one; `notice`
+    is how long before a delivery its debit is announced.
+    """
 
     charging: str
     bounds: BrakeBounds
     notice: timedelta
     page: int = PAGE
+    telling: str | None = None
 
 
 class DeliveryRun:
@@ -145,7 +150,12 @@ class DeliveryRun:
             run.finished_at = await session.scalar(select(func.now()))
             return Planned()
         planned = await plan_deliveries(
-            session, page.due, self._terms, charging=self._options.charging, locks_products=locks_products
+            session,
+            page.due,
+            self._terms,
+            charging=self._options.charging,
+            telling=self._options.telling,
+            locks_products=locks_products,
         )
         run.position = page.last
         run.charges += planned.charges

@@ -19,6 +19,7 @@ from app.jobs.queues import Queue
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
 from app.settings import Settings
+from app.tasks.notifications import send_delivery_skipped_task
 
 CHARGING = "process_single_subscription"
 
@@ -48,6 +49,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
             amount_factor=settings.brake_amount_factor,
         ),
         notice=timedelta(days=settings.pre_debit_notice_days),
+        telling=send_delivery_skipped_task.name,
     )
     run = DeliveryRun(ctx[Database], Terms(day, settings.missed_deliveries), options, by=ctx.job_id)
     try:

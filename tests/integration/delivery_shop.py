@@ -70,9 +70,10 @@ class DeliveryShop:
         missed: MissedDeliveries = "skip",
         page: int = 3,
         notice_days: int = 0,
+        telling: str | None = None,
         bounds: BrakeBounds = BOUNDS,
     ) -> DeliveryRun:
-        options = RunOptions("process_single_subscription", bounds, timedelta(days=notice_days), page)
+        options = RunOptions("process_single_subscription", bounds, timedelta(days=notice_days), page, telling)
         return DeliveryRun(self.database, Terms(day, missed), options, by="test")
 
     async def run(self, day: date = DAY, **options: Any) -> SubscriptionRun:

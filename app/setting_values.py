@@ -154,10 +154,14 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _country_codes(value: object) -> object:
+def _separated_by_commas(value: object) -> object:
     if isinstance(value, str):
-        return [code.strip().upper() for code in value.split(",") if code.strip()]
+        return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def _country_codes(value: object) -> object:
+    return _separated_by_commas(value.upper() if isinstance(value, str) else value)
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -178,6 +182,7 @@ EmailProviders = Annotated[
 SmsProviders = Annotated[tuple[SmsProviderName, ...], NoDecode, BeforeValidator(_in_order), AfterValidator(_each_once)]
 Countries = Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)]
 MailAddress = Annotated[str, AfterValidator(_ascii_address)]
+MailAddresses = Annotated[tuple[MailAddress, ...], NoDecode, BeforeValidator(_separated_by_commas)]
 ListUnsubscribe = Annotated[str, AfterValidator(_list_unsubscribe)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$")]
 DltTemplateOrNone = Annotated[DltTemplate | None, NoDecode]

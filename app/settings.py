@@ -26,6 +26,7 @@ from app.setting_values import (
     ListUnsubscribe,
     LogLevel,
     MailAddress,
+    MailAddresses,
     Origin,
     PerSecond,
     PostgresUrl,
@@ -217,6 +218,9 @@ class Settings(QueueSettings, DatabaseSettings):
     # Whether a message whose outcome nobody can tell is sent again (and counted as possibly twice).
     resend_unknown_mail: bool = True
     resend_unknown_sms: bool = True
+
+    # Where the owner's mail goes; unset: to the users whose role is owner.
+    owner_email: MailAddresses = ()
 
     # Links in messages are built from it.
     frontend_url: WebUrl

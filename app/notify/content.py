@@ -6,7 +6,7 @@ Each has a length limit on the text itself: pydantic looks for lone surrogates o
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_SMS_CHARACTERS = 1600  # Twilio takes no more
@@ -104,3 +104,9 @@ Address = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_add
 WebLink = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_web_link)]
 
 OptionalWebLink = Annotated[WebLink | None, BeforeValidator(_empty_is_absent)]
+
+
+class Context(BaseModel):
+    """What a template may use. A mail's context holds everything that the SMS of its type does."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)

@@ -37,6 +37,12 @@ def rupees_sms(amount: Decimal) -> str:
 
 
 @_remembered
+def counted(number: int) -> str:
+    """`1,00,000`."""
+    return format_decimal(number, "#,##,##0", locale=_INDIAN_ENGLISH)
+
+
+@_remembered
 def long_date(day: date | str) -> str:
     """`5 March 2026`; words in a date's place stay as they are."""
     return day if isinstance(day, str) else format_date(day, "d MMMM y", locale=_INDIAN_ENGLISH)
@@ -77,6 +83,14 @@ Rupees = Annotated[
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["1234.50"]}),
 ]
 """An amount of rupees, given as str, int or Decimal."""
+
+RupeeTotal = Annotated[
+    Decimal,
+    BeforeValidator(_not_a_float),
+    Field(max_digits=20, decimal_places=2, allow_inf_nan=False),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}], "examples": ["1234.50"]}),
+]
+"""What many amounts come to, which may be more than the shop's columns hold."""
 
 CustomerDate = Annotated[date, Strict(), BeforeValidator(_day_in_india)]
 """A day in India, given as a date, a datetime (naive ones are UTC) or either as an ISO string."""

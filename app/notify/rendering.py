@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.errors import Refused
-from app.notify.content import one_line
-from app.notify.formats import days_briefly, long_date, rupees, rupees_sms
-from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, Context, NotificationType
+from app.notify.content import Context, one_line
+from app.notify.formats import counted, days_briefly, long_date, rupees, rupees_sms
+from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, NotificationType
 
 # A single one of these in a product's name turns the SMS from 160 characters a segment to 70.
 _GSM7_FOR_TYPOGRAPHY = str.maketrans(
@@ -29,7 +29,7 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {"rupees": rupees, "long_date": long_date, "days_briefly": days_briefly}
+_templates.filters |= {"rupees": rupees, "long_date": long_date, "days_briefly": days_briefly, "counted": counted}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from app.notify.content import Address, Line, Name, OptionalWebLink, OrderNumber, ProductName, WebLink
-from app.notify.formats import CustomerDate, CustomerDates, ExpectedDelivery, Rupees
+from app.notify.content import Address, Context, Line, Name, OptionalWebLink, OrderNumber, ProductName, WebLink
+from app.notify.formats import CustomerDate, CustomerDates, ExpectedDelivery, Rupees, RupeeTotal
+from app.notify.run_report import Count, RunReportMail
 from app.notify.skips import SkipOrWords
 
 
@@ -18,6 +19,9 @@ class NotificationType(StrEnum):
     SUBSCRIPTION_RENEWAL = "subscription_renewal"
     DELIVERY_SKIPPED = "delivery_skipped"
     SUBSCRIPTION_PAUSED = "subscription_paused"
+    STOCK_OUT = "stock_out"
+    RUN_REPORT = "run_report"
+    RUN_PAUSED = "run_paused"
     DISTRIBUTOR_APPROVED = "distributor_approved"
     PASSWORD_RESET = "password_reset"  # noqa: S105 -- a name, no password
     EMAIL_VERIFICATION = "email_verification"
@@ -43,12 +47,6 @@ def _frequency(label: str) -> str:
 
 Frequency = Annotated[Line, AfterValidator(_frequency)]
 """A label of the shop's `subscription_frequency`, or words of the caller's own."""
-
-
-class Context(BaseModel):
-    """What a template may use. A mail's context holds everything that the SMS of its type does."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 class OrderConfirmationSms(Context):
@@ -119,6 +117,24 @@ class SubscriptionPausedMail(SubscriptionPausedSms):
     customer_name: Name
 
 
+class StockOutMail(Context):
+    """`short` deliveries of a product were skipped for lack of it, `charged` ones got their unit."""
+
+    product_name: ProductName
+    delivery_date: CustomerDate
+    short: Count
+    charged: Count
+
+
+class RunPausedMail(Context):
+    """`charges` deliveries, which come to `amount`, were planned before the run paused itself."""
+
+    delivery_date: CustomerDate
+    paused_because: Line
+    charges: Count
+    amount: RupeeTotal
+
+
 class DistributorApprovedMail(Context):
     distributor_name: Name
     login_url: OptionalWebLink = None
@@ -141,6 +157,9 @@ MAIL_CONTEXTS: Mapping[NotificationType, type[Context]] = {
     NotificationType.SUBSCRIPTION_RENEWAL: SubscriptionRenewalMail,
     NotificationType.DELIVERY_SKIPPED: DeliverySkippedMail,
     NotificationType.SUBSCRIPTION_PAUSED: SubscriptionPausedMail,
+    NotificationType.STOCK_OUT: StockOutMail,
+    NotificationType.RUN_REPORT: RunReportMail,
+    NotificationType.RUN_PAUSED: RunPausedMail,
     NotificationType.DISTRIBUTOR_APPROVED: DistributorApprovedMail,
     NotificationType.PASSWORD_RESET: PasswordResetMail,
     NotificationType.EMAIL_VERIFICATION: EmailVerificationMail,

@@ -43,6 +43,26 @@ CONTEXTS: dict[NotificationType, dict[str, object]] = {
         "refusals": 3,
         "subscription_url": "https://indostarnaturals.example/subscriptions/42",
     },
+    NotificationType.STOCK_OUT: {
+        "product_name": "A2 Cow Milk, 1 litre",
+        "delivery_date": "2026-03-05",
+        "short": 12,
+        "charged": 123456,
+    },
+    NotificationType.RUN_REPORT: {
+        "delivery_date": "2026-03-05",
+        "headline": "950 paid, 3 payment pending",
+        "sections": [
+            {"title": "Outcomes", "rows": [["Paid", "950, ₹64,600.00"], ["Payment pending", "3, ₹204.00"]]},
+            {"title": "Still open", "rows": [["SUB-20260305-42", "payment pending, ₹68.00"]], "more": 1234},
+        ],
+    },
+    NotificationType.RUN_PAUSED: {
+        "delivery_date": "2026-03-05",
+        "paused_because": "of the latest 150 charges 60 % are refused",
+        "charges": 150,
+        "amount": "10200.00",
+    },
     NotificationType.DISTRIBUTOR_APPROVED: {"distributor_name": "Sharma Traders"},
     NotificationType.PASSWORD_RESET: {
         "customer_name": "Asha Patil",
@@ -100,6 +120,17 @@ FACTS: dict[NotificationType, list[str]] = {
         "3",
         "resume your subscription",
         "https://indostarnaturals.example/subscriptions/42",
+    ],
+    NotificationType.STOCK_OUT: ["A2 Cow Milk, 1 litre", "5 March 2026", "12", "1,23,456"],
+    NotificationType.RUN_REPORT: [
+        *("Outcomes", "Paid", "950, ₹64,600.00", "Payment pending", "3, ₹204.00"),
+        *("Still open", "SUB-20260305-42", "payment pending, ₹68.00", "and 1,234 more"),
+    ],
+    NotificationType.RUN_PAUSED: [
+        "5 March 2026",
+        "of the latest 150 charges 60 % are refused",
+        "150 deliveries, ₹10,200.00",
+        "POST /admin/subscriptions/runs/2026-03-05/resume",
     ],
     NotificationType.DISTRIBUTOR_APPROVED: [
         "Hello Sharma Traders,",

@@ -142,6 +142,7 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_no=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "order_number=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_number=V order_total=V", "one name for two"),
+        ("OWNER_EMAIL", "asha@example.com; ravi@example.com", "@-sign"),
         ("AUDIT_LOG_CLEANUP_AT", "4", "time of day"),
         ("SESSION_CLEANUP_AT", "24:00", "time of day"),
         ("TOKENS_REDIS_URL", "http://localhost", "must begin with redis://"),
@@ -229,6 +230,23 @@ def test_the_template_of_each_type_of_sms_has_all_its_variables(
     template = getattr(read(), f"msg91_template_{kind.value}")
 
     assert template.names.keys() == SMS_CONTEXTS[kind].model_fields.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "addresses"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("asha@example.com", ("asha@example.com",)),
+        (" asha@example.com,ravi@दूध.example ", ("asha@example.com", "ravi@xn--j2bc4f.example")),
+    ],
+)
+def test_the_owner_may_have_several_addresses(
+    environment: pytest.MonkeyPatch, given: str, addresses: tuple[str, ...]
+) -> None:
+    environment.setenv("OWNER_EMAIL", given)
+
+    assert read().owner_email == addresses
 
 
 def test_links_to_unsubscribe_become_a_header(environment: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,142 @@
+"""The report on the deliveries of a date: its figures, and the words in which the owner reads them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Generic, NamedTuple, TypeVar
+
+from pydantic import Field
+
+from app.db.charges import ChargeState
+from app.notify.content import Context, Line, OrderNumber, ProductName
+from app.notify.formats import CustomerDate, RupeeTotal, counted, rupees
+
+T = TypeVar("T")
+
+Count = Annotated[int, Field(ge=0)]
+# What a mail names of a kind; the rest it counts.
+MOST_NAMED = 20
+
+STATE_WORDS: Mapping[ChargeState, str] = {
+    "captured": "paid",
+    "pending": "payment pending",
+    "unknown": "outcome unknown",
+    "submitting": "being charged",
+    "planned": "not charged yet",
+    "notified": "announced and not charged yet",
+    "refused": "refused",
+    "skipped": "skipped",
+}
+
+
+class Named(Context, Generic[T]):
+    """The first of a kind, and how many more there are."""
+
+    first: Annotated[tuple[T, ...], Field(max_length=MOST_NAMED)] = ()
+    more: Count = 0
+
+
+class OutcomeTotal(Context):
+    state: ChargeState
+    deliveries: Count
+    amount: RupeeTotal
+
+
+class SkipTotal(Context):
+    reason: Line
+    deliveries: Count
+
+
+class NamedDelivery(Context):
+    """A delivery for a person to look at; `order_number` is the one that its order has or would have."""
+
+    order_number: OrderNumber
+    subscription_id: int
+    state: ChargeState
+    amount: RupeeTotal
+
+
+class ShortProduct(Context):
+    product_name: ProductName
+    deliveries: Count
+
+
+class RunFigures(Context):
+    """What became of the deliveries of a date by now.
+
+    `planned` counts what its run has planned and skipped, deliveries `missed` on days before among them. `paused` and
+    `billed_on` are subscriptions that were refused several times in a row: paused for it, or billed on by Razorpay.
+    """
+
+    planned: Count = 0
+    missed: Count = 0
+    outcomes: tuple[OutcomeTotal, ...] = ()
+    skipped: tuple[SkipTotal, ...] = ()
+    short: Named[ShortProduct] = Named()
+    open: Named[NamedDelivery] = Named()
+    owed: Named[NamedDelivery] = Named()
+    paused: Named[int] = Named()
+    billed_on: Named[int] = Named()
+
+
+class Row(NamedTuple):
+    label: Line
+    value: Line
+
+
+class Section(Context):
+    """A part of the report; `more` is how many rows there would be beyond those that it shows."""
+
+    title: Line
+    rows: tuple[Row, ...]
+    more: Count = 0
+
+
+class RunReportMail(Context):
+    """`is_closing`: nothing more is asked of the gateway, and the figures are others than those of the first report."""
+
+    delivery_date: CustomerDate
+    headline: Line
+    sections: tuple[Section, ...]
+    is_closing: bool = False
+
+
+def headline(figures: RunFigures) -> str:
+    """`950 paid, 3 refused, 12 skipped`."""
+    parts = [f"{counted(total.deliveries)} {STATE_WORDS[total.state]}" for total in figures.outcomes]
+    return ", ".join(parts) or "none"
+
+
+def sections(figures: RunFigures) -> list[Section]:
+    """Those that have something to tell."""
+    return [section for section in _sections(figures) if section.rows]
+
+
+def _sections(figures: RunFigures) -> Iterator[Section]:
+    outcomes = [
+        Row(STATE_WORDS[total.state].capitalize(), f"{counted(total.deliveries)}, {rupees(total.amount)}")
+        for total in figures.outcomes
+        if total.state != "skipped"
+    ]
+    yield Section(title="Outcomes", rows=tuple(outcomes))
+    skips = [Row(skip.reason.replace("_", " ").capitalize(), counted(skip.deliveries)) for skip in figures.skipped]
+    if figures.missed:
+        skips.append(Row("Missed on days before", counted(figures.missed)))
+    yield Section(title="Skipped", rows=tuple(skips))
+    short = [Row(product.product_name, f"{counted(product.deliveries)} skipped") for product in figures.short.first]
+    yield Section(title="Out of stock", rows=tuple(short), more=figures.short.more)
+    yield _deliveries("Still open", figures.open)
+    yield _deliveries("Paid and not delivered, to be settled with the customer", figures.owed)
+    yield _subscriptions("Paused after refused payments", figures.paused)
+    yield _subscriptions("Refused several times in a row, and billed on by Razorpay", figures.billed_on)
+
+
+def _deliveries(title: str, named: Named[NamedDelivery]) -> Section:
+    rows = [
+        Row(each.order_number, f"{STATE_WORDS[each.state]}, {rupees(each.amount)}, subscription {each.subscription_id}")
+        for each in named.first
+    ]
+    return Section(title=title, rows=tuple(rows), more=named.more)
+
+
+def _subscriptions(title: str, named: Named[int]) -> Section:
+    rows = (Row("Subscriptions", ", ".join(map(str, named.first))),) if named.first else ()
+    return Section(title=title, rows=rows, more=named.more)

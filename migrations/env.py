@@ -11,6 +11,7 @@ from app.db import (  # noqa: F401
     mandates,
     outbox,
     provider_outages,
+    reminders,
     schedules,
     subscription_runs,
 )

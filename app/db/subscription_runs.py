@@ -15,7 +15,8 @@ class SubscriptionRun(OwnTable):
     """The planning of one delivery date. All who plan it share the row, and do its pages by turns.
 
     Subscriptions up to the id `position` are done. `skipped` counts deliveries by reason; `outcomes` has
-    `{state: {"charges": number, "paise": number}}` as of `outcomes_at`.
+    `{state: {"charges": number, "paise": number}}` as of `outcomes_at`; `reported` are the figures that the owner was
+    last told.
     """
 
     __tablename__ = "subscription_runs"
@@ -37,3 +38,5 @@ class SubscriptionRun(OwnTable):
     resumed_by: Mapped[str | None]
     outcomes: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     outcomes_at: Mapped[datetime | None]
+    reported: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    reported_at: Mapped[datetime | None]

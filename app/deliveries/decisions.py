@@ -38,6 +38,9 @@ def is_delivered_on(day: str) -> str:
     return f"(CAST({day} AS date) - s.next_delivery_date) % {_step('s.plan_frequency')} = 0"
 
 
+# It comes on :date, if nothing changes until then.
+IS_DELIVERED = f"CASE WHEN {IS_DUE} THEN {is_delivered_on(':date')} END"
+
 # The first date of its cadence after :date.
 NEXT_DATE = f"""
     s.next_delivery_date + ((CAST(:date AS date) - s.next_delivery_date) / {_step("s.plan_frequency")} + 1)
@@ -107,6 +110,11 @@ DECISIONS = f"""
         reason, razorpay_order_id
     FROM decided
 """  # noqa: S608 -- our own numbers
+# Of these what the run of :date would charge, as far as can be told before the day. Stock is a matter of the day
+# itself: milk that is not there yet is no reason not to announce it.
+EXPECTED = f"""
+    SELECT * FROM ({DECISIONS}) AS decided WHERE delivery_date = :date AND (reason IS NULL OR reason = 'no_stock')
+"""  # noqa: S608 -- our own statement
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,22 +6,20 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.shop import SubscriptionId
-from app.deliveries.decisions import DECISIONS, IS_DUE, Terms, is_delivered_on
+from app.deliveries.decisions import EXPECTED, IS_DELIVERED, Terms
 
 _DELIVERED = text(
     f"""
     SELECT s.id FROM tasks.mandates m JOIN subscriptions s ON s.id = m.subscription_id
     WHERE m.subscription_id > :after AND m.subscription_id <= :last AND s.id > :after AND s.id <= :last
-        AND CASE WHEN {IS_DUE} THEN {is_delivered_on(":date")} END
+        AND {IS_DELIVERED}
     ORDER BY s.id
     """  # noqa: S608 -- our own statements
 )
-# Stock is a matter of the day itself: milk that is not there yet is no reason not to announce it.
 _WRITE = text(
     f"""
     INSERT INTO tasks.debit_notices (delivery_date, subscription_id, amount_paise)
-    SELECT delivery_date, subscription_id, amount_paise FROM ({DECISIONS}) AS decided
-    WHERE delivery_date = :date AND way = 'mandate' AND (reason IS NULL OR reason = 'no_stock')
+    SELECT delivery_date, subscription_id, amount_paise FROM ({EXPECTED}) AS expected WHERE way = 'mandate'
     ORDER BY subscription_id
     ON CONFLICT (delivery_date, subscription_id) DO NOTHING
     RETURNING subscription_id

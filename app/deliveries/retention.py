@@ -1,4 +1,7 @@
-"""How long it is kept how a midnight run went: as long as history. The charges themselves are never deleted here."""
+"""How long it is kept how a midnight run went, and who was reminded: as long as history.
+
+The charges themselves are never deleted here.
+"""
 
 from datetime import date
 
@@ -26,4 +29,25 @@ OLD_SUBSCRIPTION_RUNS = OldRows(
         FROM page HAVING count(*) > 0
     """),
     {"after_date": date(1, 1, 2)},
+)
+# A date that is yet to come may still be reminded of.
+OLD_REMINDERS = OldRows(
+    text("""
+        WITH page AS (
+            SELECT delivery_date, subscription_id, reminded_at < :before AS is_over FROM tasks.reminders
+            WHERE (delivery_date, subscription_id) > (CAST(:after_date AS date), CAST(:after_id AS integer))
+                AND delivery_date < :before
+            ORDER BY delivery_date, subscription_id
+            LIMIT :most
+        ),
+        gone AS (
+            DELETE FROM tasks.reminders AS reminder USING page
+            WHERE (reminder.delivery_date, reminder.subscription_id) = (page.delivery_date, page.subscription_id)
+                AND page.is_over
+            RETURNING reminder.subscription_id
+        )
+        SELECT (SELECT count(*) FROM gone) AS deleted, delivery_date AS after_date, subscription_id AS after_id
+        FROM page ORDER BY delivery_date DESC, subscription_id DESC LIMIT 1
+    """),
+    {"after_date": date(1, 1, 2), "after_id": 0},
 )

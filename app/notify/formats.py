@@ -17,6 +17,8 @@ from app.notify.content import Line
 KOLKATA = ZoneInfo("Asia/Kolkata")
 _INDIAN_ENGLISH = Locale.parse("en_IN")
 
+_FREQUENCIES = {"daily": "Every day", "alternate_days": "Every other day", "weekly": "Every week"}
+
 # A mail that names more of them nobody reads.
 MOST_DATES = 100
 
@@ -34,6 +36,11 @@ def rupees(amount: Decimal) -> str:
 def rupees_sms(amount: Decimal) -> str:
     """`Rs 1,00,000.00`: GSM-7 lacks the ₹, and one of them more than halves what fits in an SMS."""
     return f"Rs {format_decimal(amount, '#,##,##0.00', locale=_INDIAN_ENGLISH)}"
+
+
+def how_often(frequency: str) -> str:
+    """`Every day` for a label of the shop's `subscription_frequency`; words of the caller's own stay as they are."""
+    return _FREQUENCIES.get(frequency, frequency)
 
 
 @_remembered

@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from app.errors import Refused
 from app.notify.content import Context, one_line
-from app.notify.formats import counted, days_briefly, long_date, rupees, rupees_sms
+from app.notify.formats import counted, days_briefly, how_often, long_date, rupees, rupees_sms
 from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, NotificationType
 
 # A single one of these in a product's name turns the SMS from 160 characters a segment to 70.
@@ -29,7 +29,13 @@ _templates = Environment(
     lstrip_blocks=True,
     auto_reload=False,
 )
-_templates.filters |= {"rupees": rupees, "long_date": long_date, "days_briefly": days_briefly, "counted": counted}
+_templates.filters |= {
+    "rupees": rupees,
+    "long_date": long_date,
+    "days_briefly": days_briefly,
+    "counted": counted,
+    "how_often": how_often,
+}
 
 
 @dataclass(frozen=True, slots=True)

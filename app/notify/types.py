@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from app.notify.content import Address, Context, Line, Name, OptionalWebLink, OrderNumber, ProductName, WebLink
 from app.notify.formats import CustomerDate, CustomerDates, ExpectedDelivery, Rupees, RupeeTotal
@@ -38,15 +38,8 @@ DEFAULT_PATHS: Mapping[str, str] = {
 The order number is quoted, so that it stays one segment of the path whatever is in it.
 """
 
-_FREQUENCIES = {"daily": "Every day", "alternate_days": "Every other day", "weekly": "Every week"}
-
-
-def _frequency(label: str) -> str:
-    return _FREQUENCIES.get(label, label)
-
-
-Frequency = Annotated[Line, AfterValidator(_frequency)]
-"""A label of the shop's `subscription_frequency`, or words of the caller's own."""
+# What one reminder names, with the longest names there are, before mail clients cut it off.
+MOST_DELIVERIES = 20
 
 
 class OrderConfirmationSms(Context):
@@ -87,10 +80,20 @@ class SubscriptionRenewalSms(Context):
     amount: Rupees
 
 
+class OtherDelivery(Context):
+    """A further delivery of the same customer on the same day."""
+
+    product_name: Line
+    frequency: Line
+    amount: Rupees
+    subscription_id: int
+
+
 class SubscriptionRenewalMail(SubscriptionRenewalSms):
     customer_name: Name
-    frequency: Frequency
+    frequency: Line
     next_delivery_date: CustomerDate
+    others: Annotated[tuple[OtherDelivery, ...], Field(max_length=MOST_DELIVERIES - 1)] = ()
     subscription_url: OptionalWebLink = None
 
 

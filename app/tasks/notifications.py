@@ -15,7 +15,7 @@ from app.notify.formats import MOST_DATES, CustomerDate, ExpectedDelivery, Rupee
 from app.notify.messenger import Messenger, SentMessage
 from app.notify.recipients import EmailAddress, EmailAsKept, PhoneAsKept, PhoneNumber
 from app.notify.rendering import ContextIncomplete, NoSmsForType, render_mail, render_sms
-from app.notify.types import NotificationType
+from app.notify.types import MOST_DELIVERIES, NotificationType, OtherDelivery
 from app.settings import Settings
 from app.tasks.registry import task
 from app.tasks.sending import allowed, mail_of, sms_of, tell, tell_once
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     Day = date | str
     Days = Sequence[date | str]
     ExpectedDay = date | str
+    Others = Sequence[Mapping[str, Any]]
     Kind = NotificationType | str
 else:
     Amount = Rupees
     Day = CustomerDate
     Days = Annotated[list[CustomerDate], Field(max_length=MOST_DATES - 1)]
     ExpectedDay = ExpectedDelivery
+    Others = Annotated[list[OtherDelivery], Field(max_length=MOST_DELIVERIES - 1)]
     Kind = NotificationType
 
 Refusals = Annotated[int, Strict(), Field(ge=1)]
@@ -180,15 +182,17 @@ async def send_subscription_renewal_reminder_task(
     next_delivery_date: Day,
     amount: Amount,
     subscription_id: int,
+    others: Others | None = None,
 ) -> SentMessage:
-    """Remind the customer by mail of tomorrow's delivery and what it costs."""
+    """Remind the customer by mail of tomorrow's delivery, and of others on that day, and what each costs."""
     facts = {
         "customer_name": customer_name,
         "product_name": product_name,
         "frequency": frequency,
         "next_delivery_date": next_delivery_date,
         "amount": amount,
-        "subscription_url": _subscription_url(ctx, subscription_id),
+        "others": others or (),
+        "subscription_url": None if others else _subscription_url(ctx, subscription_id),
     }
     return await mail_of(ctx, email, NotificationType.SUBSCRIPTION_RENEWAL, facts)()
 

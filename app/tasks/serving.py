@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from app.db.engine import Database
 from app.db.leases import Lease
-from app.deliveries.retention import OLD_SUBSCRIPTION_RUNS
+from app.deliveries.retention import OLD_REMINDERS, OLD_SUBSCRIPTION_RUNS
 from app.history.housekeeping import EVERY, HistoryHousekeeping
 from app.history.projector import Projector
 from app.history.recovery import FailureRecovery
@@ -40,7 +40,7 @@ from app.tasks.resources import open_resources, provider_limits
 from app.tasks.schedules import tasks_by
 
 # What is kept as long as history, in the order in which it can go.
-OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS, OLD_MESSAGES, OLD_SUBSCRIPTION_RUNS, OLD_OUTAGES)
+OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS, OLD_MESSAGES, OLD_SUBSCRIPTION_RUNS, OLD_OUTAGES, OLD_REMINDERS)
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
 

@@ -450,6 +450,26 @@ async def test_a_reminder_leads_to_the_subscription(shop: Shop) -> None:
     assert "5 March 2026" in mail.text
 
 
+async def test_a_reminder_of_several_deliveries_leads_to_all_subscriptions(shop: Shop) -> None:
+    other = {"product_name": "Ghee", "frequency": "weekly", "amount": "650.00", "subscription_id": 43}
+    await n.send_subscription_renewal_reminder_task(
+        shop.job(),
+        email=MAIL,
+        customer_name="Asha",
+        product_name="A2 milk",
+        frequency="daily",
+        next_delivery_date="2026-03-05",
+        amount="64.00",
+        subscription_id=42,
+        others=[other],
+    )
+
+    [mail] = shop.sent(Provider.SENDGRID)
+    assert mail.subject == "Your 2 deliveries on 5 March 2026"
+    assert mail.text is not None
+    assert "https://shop.example/subscriptions\n" in mail.text
+
+
 SKIPPED: dict[str, Any] = {
     "customer_name": "Asha",
     "product_name": "A2 milk",

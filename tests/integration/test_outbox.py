@@ -130,6 +130,19 @@ async def test_wrong_arguments_are_told_before_anything_is_written(
     assert await rows(database, "id") == []
 
 
+async def test_many_jobs_are_written_together_or_not_at_all(database: Database) -> None:
+    async with database.session() as session:
+        await outbox.add_all(session, greet, [{"name": "Asha"}, {"name": "Ravi", "greeting": "Namaste"}])
+        await outbox.add_all(session, greet, [])
+        with pytest.raises(WrongArguments, match="nam"):
+            await outbox.add_all(session, greet, [{"name": "Meera"}, {"nam": "Kiran"}])
+
+    assert await rows(database, "task, kwargs, key") == [
+        ("greet", {"name": "Asha"}, None),
+        ("greet", {"name": "Ravi", "greeting": "Namaste"}, None),
+    ]
+
+
 async def test_a_time_without_a_zone_is_refused(database: Database) -> None:
     async with database.session() as session:
         with pytest.raises(ValueError, match="time zone"):

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db.engine import Database
 from app.db.retention import MOST_ROWS_A_STATEMENT, delete_old
-from app.deliveries.retention import OLD_SUBSCRIPTION_RUNS
+from app.deliveries.retention import OLD_REMINDERS, OLD_SUBSCRIPTION_RUNS
 from app.letters.retention import OLD_ENDS
 from app.notify.outages import OLD_OUTAGES
 from app.notify.retention import OLD_MESSAGES
@@ -193,3 +193,20 @@ async def test_outages_are_kept_while_they_last_and_then_as_long_as_history(data
     assert await delete_old(database, OLD_OUTAGES, BEFORE) == 0
 
     assert await sql(database, "SELECT reason FROM tasks.provider_outages ORDER BY 1") == ["ended later", "lasts"]
+
+
+async def test_old_reminders_go_but_for_those_of_days_to_come(database: Database) -> None:
+    day = timedelta(days=1)
+    old = BEFORE - 2 * day
+    for date, reminded in ((old, old), (old + day, old), (old, NOW), (NOW + day, old)):
+        await sql(
+            database,
+            "INSERT INTO tasks.reminders SELECT :date, count(*), :reminded FROM tasks.reminders",
+            date=date.date(),
+            reminded=reminded,
+        )
+
+    assert await delete_old(database, OLD_REMINDERS, BEFORE) == 2
+    assert await delete_old(database, OLD_REMINDERS, BEFORE) == 0
+
+    assert await sql(database, "SELECT subscription_id FROM tasks.reminders ORDER BY 1") == [2, 3]

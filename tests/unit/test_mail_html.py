@@ -3,7 +3,7 @@ import re
 import pytest
 
 from app.notify.rendering import render_mail
-from app.notify.types import NotificationType
+from app.notify.types import MOST_DELIVERIES, NotificationType
 from tests.unit.notification_contexts import CONTEXTS, FRONTEND_URL
 from tests.unit.parsed_mail import Element, ParsedMail, declarations
 
@@ -142,7 +142,7 @@ def test_no_colour_is_pure_black_or_white(mail: ParsedMail) -> None:
 
 @pytest.mark.parametrize("kind", NotificationType)
 def test_even_the_longest_values_stay_under_what_clients_cut_off(kind: NotificationType) -> None:
-    longest = {
+    longest: dict[str, object] = {
         "order_number": '"' * 100,
         "customer_name": '"' * 255,
         "distributor_name": '"' * 255,
@@ -153,6 +153,11 @@ def test_even_the_longest_values_stay_under_what_clients_cut_off(kind: Notificat
             ("tracking_info", "expected_delivery", "failure_reason", "product_name", "frequency"), '"' * 500
         ),
     }
+
+    if kind is NotificationType.SUBSCRIPTION_RENEWAL:
+        # As long as the shop's columns are.
+        one = {"product_name": '"' * 255, "frequency": "alternate_days", "amount": "99999999.99", "subscription_id": 1}
+        longest["others"] = [one] * (MOST_DELIVERIES - 1)
 
     html = render_mail(kind, CONTEXTS[kind] | longest, FRONTEND_URL).html
 

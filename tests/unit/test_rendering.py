@@ -275,6 +275,35 @@ def test_wrong_values_are_named_and_not_repeated() -> None:
     assert str(pickle.loads(pickle.dumps(refusal.value))) == str(refusal.value)
 
 
+OTHERS = [
+    {"product_name": "Ghee <1>", "frequency": "weekly", "amount": "650", "subscription_id": 2},
+    {"product_name": "Jaggery", "frequency": "daily", "amount": 99275, "subscription_id": 3},
+]
+
+
+def test_several_deliveries_of_a_day_are_one_reminder_with_their_sum() -> None:
+    rendered = mail(NotificationType.SUBSCRIPTION_RENEWAL, others=OTHERS)
+
+    assert rendered.subject == "Your 3 deliveries on 5 March 2026"
+    assert (
+        "\nA2 Cow Milk, 1 litre: Every other day, ₹75.00\nGhee <1>: Every week, ₹650.00\n"
+        "Jaggery: Every day, ₹99,275.00\nTogether: ₹1,00,000.00\n"
+    ) in rendered.text
+    body = ParsedMail(rendered.html).body_text
+    for fact in ("A2 Cow Milk, 1 litre", "Every other day, ₹75.00", "Ghee <1>", "Every week, ₹650.00", "₹1,00,000.00"):
+        assert fact in body
+
+
+@untimed
+@given(text=texts)
+def test_no_value_of_a_further_delivery_breaks_out(text: str) -> None:
+    def shape(words: str) -> list[tuple[str, tuple[str, ...]]]:
+        others = [{"product_name": words, "frequency": words, "amount": 1, "subscription_id": 2}]
+        return ParsedMail(mail(NotificationType.SUBSCRIPTION_RENEWAL, others=others).html).shape
+
+    assert shape(text) == shape("milk")
+
+
 @pytest.mark.parametrize("reason", get_args(SkipReason))
 def test_every_reason_to_skip_is_told_in_words_with_what_to_do(reason: str) -> None:
     rendered = mail(NotificationType.DELIVERY_SKIPPED, reason=reason)

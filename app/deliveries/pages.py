@@ -12,6 +12,9 @@ from app.deliveries.decisions import IS_DUE, Terms
 # Subscriptions in one transaction. More of them are hardly faster, and hold their rows and the products' for longer.
 PAGE = 2000
 
+# Begins a transaction that sees one state of the database in all its pages, and in which nothing can be written.
+ONE_STATE = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
 # The next subscriptions whether due or not: each is looked at once, by the primary key, whatever the statistics say.
 _NEXT = text(
     f"""

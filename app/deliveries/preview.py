@@ -10,10 +10,8 @@ from app.db.charges import Way
 from app.db.engine import Database
 from app.db.shop import ProductId, SubscriptionId
 from app.deliveries.decisions import DECISIONS, Decision, Terms
-from app.deliveries.pages import PAGE, next_page
+from app.deliveries.pages import ONE_STATE, PAGE, next_page
 
-# One state of the database for all pages, in which nothing can be written.
-_ONE_STATE = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 _DECIDED = text(f"SELECT * FROM ({DECISIONS}) AS decided ORDER BY subscription_id, delivery_date")  # noqa: S608
 
 
@@ -43,7 +41,7 @@ class Preview:
     async def lines(self) -> AsyncIterator[Decision]:
         """In the order of subscriptions and their dates; to be read once."""
         async with self._database.session() as session:
-            await session.execute(_ONE_STATE)
+            await session.execute(ONE_STATE)
             after = SubscriptionId(0)
             while page := await next_page(session, self._terms, after, self._page):
                 parameters = {

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.clock import database_time
 from app.db.engine import Database, is_passing
 from app.db.shop import Subscription
 from app.db.subscription_runs import SubscriptionRun
@@ -19,6 +20,7 @@ from app.deliveries.decisions import Terms
 from app.deliveries.notices import plan_notices
 from app.deliveries.pages import PAGE, next_page
 from app.deliveries.planning import Planned, StockSold, plan_deliveries, take_stock
+from app.deliveries.runs import Announcement
 from app.errors import NotDone, Refused
 
 log = structlog.stdlib.get_logger(__name__)
@@ -65,12 +67,17 @@ def ensure_begun(day: date, now: datetime, timezone: ZoneInfo) -> None:
         raise DateNotCome(day)
 
 
+async def _nobody_is_told(_session: AsyncSession, _run: SubscriptionRun, _now: datetime) -> None:
+    """Nothing follows."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a run goes about it.
 
     `charging` is the task that charges a delivery, `telling` the one that tells a customer of a skipped one; `notice`
-    is how long before a delivery its debit is announced.
+    is how long before a delivery its debit is announced. `at_end` and `at_brake` write what follows in the transaction
+    in which the run finishes or pauses itself.
     """
 
     charging: str
@@ -78,6 +85,8 @@ class RunOptions:
     notice: timedelta
     page: int = PAGE
     telling: str | None = None
+    at_end: Announcement = _nobody_is_told
+    at_brake: Announcement = _nobody_is_told
 
 
 class DeliveryRun:
@@ -109,7 +118,7 @@ class DeliveryRun:
         return run
 
     async def _brake(self, reason: str) -> SubscriptionRun:
-        run = await runs.pause(self._database, self._terms.date, reason)
+        run = await runs.pause(self._database, self._terms.date, reason, self._options.at_brake)
         log.error("subscriptions.run_paused", date=self._terms.date.isoformat(), reason=reason)
         return run
 
@@ -138,17 +147,19 @@ class DeliveryRun:
             planned = await self._plan_next(session, run, locks_products=locks_products)
             if reason := await why_brake(session, run, usual, self._options.bounds):
                 raise _OutOfBounds(reason)
+            if planned is None:
+                run.finished_at = now = await database_time(session)
+                await self._options.at_end(session, run, now)
             await session.flush()
-            await take_stock(session, planned.units)
+            await take_stock(session, planned.units if planned else {})
         return run
 
-    async def _plan_next(self, session: AsyncSession, run: SubscriptionRun, *, locks_products: bool) -> Planned:
-        """Plans the subscriptions after the run's position and writes it down there; none are left: it is finished."""
+    async def _plan_next(self, session: AsyncSession, run: SubscriptionRun, *, locks_products: bool) -> Planned | None:
+        """Plans the subscriptions after the run's position and writes it down there; None where none are left."""
         after = run.position
         page = await next_page(session, self._terms, after, self._options.page)
         if page is None:
-            run.finished_at = await session.scalar(select(func.now()))
-            return Planned()
+            return None
         planned = await plan_deliveries(
             session,
             page.due,

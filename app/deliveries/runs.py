@@ -1,13 +1,14 @@
 """What is known of the run of each date: begun, stopped by its brake, resumed, and how its charges ended."""
 
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.clock import database_time
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.db.subscription_runs import SubscriptionRun
@@ -27,6 +28,10 @@ _OUTCOMES = text(
     WHERE delivery_date = :date GROUP BY state
     """
 )
+
+
+# Writes what others are to be told of a run, in the transaction that makes it so at that moment.
+Announcement = Callable[[AsyncSession, SubscriptionRun, datetime], Awaitable[None]]
 
 
 class UnknownRun(Refused):
@@ -61,14 +66,16 @@ async def lock(session: AsyncSession, day: date) -> SubscriptionRun:
     return run
 
 
-async def pause(database: Database, day: date, reason: str) -> SubscriptionRun:
+async def pause(database: Database, day: date, reason: str, announce: Announcement | None = None) -> SubscriptionRun:
     """Stops the run: nothing more of its date is planned until it is resumed. Raises UnknownRun."""
     async with database.session() as session:
         run = await lock(session, day)
         if run.paused_at is None:
             # Asked for first: the row is only right with both, and a query would write it with one.
-            now = await session.scalar(select(func.now()))
+            now = await database_time(session)
             run.paused_at, run.paused_because = now, reason
+            if announce is not None:
+                await announce(session, run, now)
         return run
 
 
@@ -81,7 +88,7 @@ async def resume(database: Database, day: date, by: str) -> bool:
         run = await lock(session, day)
         if run.paused_at is None:
             return False
-        now = await session.scalar(select(func.now()))
+        now = await database_time(session)
         run.paused_at = run.paused_because = None
         run.resumed_at, run.resumed_by = now, by
         return True
@@ -96,5 +103,5 @@ async def count_outcomes(database: Database, day: date) -> Mapping[str, Any]:
         rows = await session.execute(_OUTCOMES, {"date": day})
         outcomes = {state: {"charges": count, "paise": paise} for state, count, paise in rows}
         run = await lock(session, day)
-        run.outcomes, run.outcomes_at = outcomes, await session.scalar(select(func.now()))
+        run.outcomes, run.outcomes_at = outcomes, await database_time(session)
         return outcomes

@@ -62,12 +62,14 @@ class ShortProduct(Context):
 class RunFigures(Context):
     """What became of the deliveries of a date by now.
 
-    `planned` counts what its run has planned and skipped, deliveries `missed` on days before among them. `paused` and
-    `billed_on` are subscriptions that were refused several times in a row: paused for it, or billed on by Razorpay.
+    `planned` counts what its run has planned and skipped, deliveries `missed` on days before among them; `on_hold` says
+    why the run stands still. `paused` and `billed_on` are subscriptions that were refused several times in a row:
+    paused for it, or billed on by Razorpay.
     """
 
     planned: Count = 0
     missed: Count = 0
+    on_hold: Line | None = None
     outcomes: tuple[OutcomeTotal, ...] = ()
     skipped: tuple[SkipTotal, ...] = ()
     short: Named[ShortProduct] = Named()
@@ -111,6 +113,7 @@ def sections(figures: RunFigures) -> list[Section]:
 
 
 def _sections(figures: RunFigures) -> Iterator[Section]:
+    yield Section(title="On hold", rows=(Row("Why", figures.on_hold),) if figures.on_hold else ())
     outcomes = [
         Row(STATE_WORDS[total.state].capitalize(), f"{counted(total.deliveries)}, {rupees(total.amount)}")
         for total in figures.outcomes

@@ -20,6 +20,7 @@ from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
 from app.settings import Settings
 from app.tasks.notifications import send_delivery_skipped_task
+from app.tasks.run_news import RunNews
 
 CHARGING = "process_single_subscription"
 
@@ -41,6 +42,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
     # Not today's: a job that waits beyond midnight still works for the day on which it was asked for.
     day = delivery_date or ctx.enqueued_at.astimezone(UTC).date()
     ensure_begun(day, datetime.now(UTC), ZoneInfo(settings.schedule_timezone))
+    news = RunNews(settings.owner_email)
     options = RunOptions(
         charging=CHARGING,
         bounds=BrakeBounds(
@@ -50,6 +52,8 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
         ),
         notice=timedelta(days=settings.pre_debit_notice_days),
         telling=send_delivery_skipped_task.name,
+        at_end=news.ended,
+        at_brake=news.braked,
     )
     run = DeliveryRun(ctx[Database], Terms(day, settings.missed_deliveries), options, by=ctx.job_id)
     try:

@@ -1,7 +1,7 @@
 """A small shop with subscriptions in the database, and what a run made of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.db.subscription_runs import SubscriptionRun
 from app.deliveries.brake import BrakeBounds
 from app.deliveries.decisions import MissedDeliveries, Terms
 from app.deliveries.run import DeliveryRun, RunOptions
+from app.tasks.run_news import RunNews
 
 DAY = date(2026, 3, 2)
 ONE_DAY = timedelta(days=1)
@@ -71,9 +72,12 @@ class DeliveryShop:
         page: int = 3,
         notice_days: int = 0,
         telling: str | None = None,
+        news: RunNews | None = None,
         bounds: BrakeBounds = BOUNDS,
     ) -> DeliveryRun:
         options = RunOptions("process_single_subscription", bounds, timedelta(days=notice_days), page, telling)
+        if news is not None:
+            options = replace(options, at_end=news.ended, at_brake=news.braked)
         return DeliveryRun(self.database, Terms(day, missed), options, by="test")
 
     async def run(self, day: date = DAY, **options: Any) -> SubscriptionRun:

@@ -217,6 +217,7 @@ class TestTask:
 
     async def test_it_plans_its_date_and_says_what_came_of_it(self, shop: DeliveryShop, redis_url: str) -> None:
         await shop.open(3, stock=2)
+        await shop.sql("UPDATE users SET email = 'owner@example.com' WHERE id = 1")
         tasks = TaskRegistry()
         midnight = declare_midnight_run(tasks)
 
@@ -233,6 +234,14 @@ class TestTask:
             "skipped": {"no_stock": 1},
             "notices": 0,
             "paused": None,
+        }
+        assert {job.key for job in await shop.jobs()} == {
+            "delivery:1:2026-03-02",
+            "delivery:2:2026-03-02",
+            "delivery:3:2026-03-02:skipped",
+            "stock_out:2026-03-02:1",
+            "reminders:2026-03-03",
+            "report:2026-03-02",
         }
 
     async def test_a_day_that_has_not_come_is_refused(self, shop: DeliveryShop, redis_url: str) -> None:

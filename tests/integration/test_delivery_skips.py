@@ -1,9 +1,7 @@
 """What customers are told of deliveries that the run skips."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from app.dev.fakes.inbox import Provider
 from app.jobs.context import Context
 from app.tasks.notifications import send_delivery_skipped_task
 from app.tasks.resources import open_resources
-from tests.endings import ended_at
 from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
 from tests.settings import make_settings
 
@@ -92,24 +89,6 @@ async def test_a_second_run_tells_nothing_again(shop: DeliveryShop) -> None:
     await shop.run(telling=TELLING)
 
     assert (await shop.everything())[1] == before[1]
-
-
-async def test_a_run_that_ends_at_any_await_tells_of_each_skip_once(shop: DeliveryShop) -> None:
-    await shop.open(4, stock=0)
-    for days, step in enumerate(count(1, 2), start=1):
-        day = DAY + (days - 1) * ONE_DAY
-        dying = Database(url_of(shop), application_name="indostar test", pool_size=2)
-        has_ended = await ended_at(step, replace(shop, database=dying).run(day, telling=TELLING))
-        await dying.close()
-
-        await shop.run(day, telling=TELLING)
-
-        assert [key for key, _ in await told(shop)] == [
-            f"delivery:{number}:{DAY + late * ONE_DAY}:skipped" for late in range(days) for number in range(1, 5)
-        ]
-        if has_ended:
-            break
-    assert days > 10
 
 
 # Names, addresses and numbers that no form should have let through.

@@ -32,6 +32,7 @@ def delivery(number: int, state: ChargeState = "pending") -> NamedDelivery:
 FIGURES = RunFigures(
     planned=1000,
     missed=4,
+    on_hold="asked by asha",
     outcomes=(
         OutcomeTotal(state="captured", deliveries=123456, amount=Decimal("8395008.00")),
         OutcomeTotal(state="unknown", deliveries=1, amount=Decimal("68.00")),
@@ -62,6 +63,9 @@ def test_a_report_says_what_became_of_the_day() -> None:
     assert rendered.subject == "Deliveries of 5 March 2026: 1,23,456 paid, 1 outcome unknown, 13 skipped"
     assert rendered.text.startswith(
         """This is how the deliveries of 5 March 2026 stand.
+
+On hold:
+Why: asked by asha
 
 Outcomes:
 Paid: 1,23,456, ₹83,95,008.00

@@ -1,0 +1,73 @@
+"""Reporting to the owner what became of a day's deliveries."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Literal, TypedDict
+
+from app import outbox
+from app.db.clock import database_time
+from app.db.engine import Database
+from app.deliveries import runs
+from app.deliveries.figures import by_state, figures_of
+from app.jobs.context import Context
+from app.jobs.queues import Queue
+from app.notify.owners import owner_addresses
+from app.settings import Settings
+from app.tasks.owner_mail import send_run_report_task
+from app.tasks.registry import task
+
+# The last time a charge that is open is asked about is five days after it was made; a day more for what was late.
+CLOSING_AFTER = timedelta(days=6)
+
+
+class ReportResult(TypedDict):
+    """`report` tells whether the owner was told; `mails` is to how many addresses. The figures count deliveries."""
+
+    delivery_date: date
+    report: Literal["sent", "unchanged", "nobody to tell"]
+    mails: int
+    deliveries: Mapping[str, int]
+    amount_paid: Decimal
+
+
+@task(queue=Queue.SUBSCRIPTIONS, visible={"delivery_date", "closing"})
+async def report_subscription_run(ctx: Context, delivery_date: date, closing: bool = False) -> ReportResult:
+    """Report to the owner what became of the deliveries of a date, unless nothing has changed since the last report."""
+    database = ctx[Database]
+    figures = await figures_of(database, delivery_date)
+    told = figures.model_dump(mode="json")
+    async with database.session() as session:
+        # Two reports at once: the second finds what the first has told.
+        run = await runs.lock(session, delivery_date)
+        now = await database_time(session)
+        run.outcomes, run.outcomes_at = dict(by_state(figures)), now
+        is_new = run.reported != told
+        addresses = await owner_addresses(session, ctx[Settings].owner_email) if is_new else ()
+        if addresses:
+            run.reported, run.reported_at = told, now
+        for address in addresses:
+            await outbox.add(
+                session,
+                send_run_report_task,
+                email=address,
+                delivery_date=delivery_date,
+                figures=figures,
+                is_closing=closing,
+            )
+        if not closing:
+            await outbox.add(
+                session,
+                report_subscription_run,
+                key=f"report:{delivery_date}:closing",
+                not_before=now + CLOSING_AFTER,
+                delivery_date=delivery_date,
+                closing=True,
+            )
+    return ReportResult(
+        delivery_date=delivery_date,
+        report="unchanged" if not is_new else "sent" if addresses else "nobody to tell",
+        mails=len(addresses),
+        deliveries={total.state: total.deliveries for total in figures.outcomes},
+        amount_paid=sum((total.amount for total in figures.outcomes if total.state == "captured"), Decimal(0)),
+    )

@@ -1,0 +1,81 @@
+"""What follows a midnight run: reminders of the next day's deliveries, and what the owner is told."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import outbox
+from app.db.subscription_runs import SubscriptionRun
+from app.deliveries.figures import planned_by, short_stock
+from app.jobs.task import Task
+from app.notify.owners import owner_addresses
+from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task
+from app.tasks.reminders import send_subscription_renewal_reminders
+from app.tasks.reports import report_subscription_run
+
+# By then most charges have their outcome.
+REPORT_AFTER = timedelta(hours=2)
+
+
+class RunNews:
+    """Writes the jobs of what follows into the transaction that ends a run or pauses it, each once.
+
+    `owners` are the addresses that were configured; see `owner_addresses`.
+    """
+
+    def __init__(self, owners: Sequence[str]) -> None:
+        self._owners = owners
+
+    async def ended(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
+        """The run has finished, be it for the first time or again."""
+        day = run.delivery_date
+        for product in await short_stock(session, day):
+            await self._tell_owner(
+                session,
+                send_stock_out_task,
+                f"stock_out:{day}:{product.product_id}",
+                product_name=product.title,
+                delivery_date=day,
+                short=product.short,
+                charged=product.charged,
+            )
+        tomorrow = day + timedelta(days=1)
+        await outbox.add(
+            session, send_subscription_renewal_reminders, key=f"reminders:{tomorrow}", delivery_date=tomorrow
+        )
+        await self._have_it_reported(session, run, now)
+
+    async def braked(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
+        """The run has paused itself."""
+        await self._tell_owner(
+            session,
+            send_run_paused_task,
+            f"run_paused:{run.delivery_date}:{now.isoformat()}",
+            delivery_date=run.delivery_date,
+            paused_because=run.paused_because,
+            charges=run.charges,
+            amount=Decimal(run.charges_paise).scaleb(-2),
+        )
+
+    async def _tell_owner(self, session: AsyncSession, task: Task[..., Any], key: str, **facts: Any) -> None:
+        """A mail to each address; the further ones have keys of their own."""
+        for number, address in enumerate(await owner_addresses(session, self._owners), start=1):
+            await outbox.add(session, task, key=key if number == 1 else f"{key}:{number}", email=address, **facts)
+
+    async def _have_it_reported(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
+        key = f"report:{run.delivery_date}"
+        if run.reported is not None:
+            if run.reported["planned"] == planned_by(run):
+                return
+            # It has planned more since it was reported.
+            key = f"{key}:{now.isoformat()}"
+        await outbox.add(
+            session,
+            report_subscription_run,
+            key=key,
+            not_before=now + REPORT_AFTER,
+            delivery_date=run.delivery_date,
+        )

@@ -67,6 +67,11 @@ SKIPS: Mapping[str, Skip] = {
         "The payment for an earlier delivery was still under way",
         GOES_ON,
     ),
+    "not_charged_in_time": Skip(
+        "payment not collected in time",
+        "We could not collect the payment in time, and took no money",
+        GOES_ON,
+    ),
     "run_paused": Skip(
         "deliveries were held back",
         "We held back that day's deliveries for a check, and could not make this one in time",

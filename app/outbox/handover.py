@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from uuid import uuid4
 
+from app.jobs.epoch import current_epoch
 from app.jobs.failures import UnknownQueue, UnknownTask
 from app.jobs.payload import Payload
 from app.jobs.pool import JobPool, NewJob
-from app.jobs.queues import ENDED, EPOCH, PAYLOAD, RECORDED_ELSEWHERE, RESULT, Queue, queue_by_key
+from app.jobs.queues import ENDED, PAYLOAD, RECORDED_ELSEWHERE, RESULT, Queue, queue_by_key
 from app.jobs.store import MOST_JOBS_A_SCRIPT
 from app.outbox.store import MOST_ROWS, OutboxRow
 
@@ -24,11 +24,7 @@ class Handover:
 
     async def epoch(self) -> str:
         """The word that lasts as long as what Redis holds."""
-        async with self._pool.pipeline(transaction=True) as pipe:
-            pipe.set(EPOCH, uuid4().hex, nx=True)
-            pipe.get(EPOCH)
-            _, epoch = await pipe.execute()
-        return str(epoch.decode())
+        return await current_epoch(self._pool)
 
     async def enqueue(self, rows: Sequence[OutboxRow], delay: timedelta = timedelta(0)) -> None:
         """Puts them on their queues, to start after `delay` at the earliest; what is there already stays as it is."""

@@ -13,12 +13,16 @@ from app.settings import Settings, settings_or_exit
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The app with these settings, by default the process's own. `/` leads to the page of the API."""
+    """The app with these settings, by default the process's own: then it sets up the process's log, too.
+
+    `/` leads to the page of the API.
+    """
     chosen = settings or settings_or_exit(Settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        configure_logging(chosen)
+        if settings is None:
+            configure_logging(chosen)
         async with services(app, chosen):
             yield
 

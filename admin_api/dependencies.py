@@ -4,33 +4,24 @@ import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import SecretStr
 
 from admin_api.stopping import on_stop_signal
-from app.db.engine import Database
-from app.history.reader import HistoryReader
-from app.jobs.events import EventStream
-from app.jobs.pool import JobPool
 from app.live.hub import LiveEvents
 from app.metrics.scrape import Scrape
-from app.schedules.control import ScheduleControl
+from app.operations import Actor, Operations, Role, open_operations
 from app.settings import Settings
-from app.tasks.schedules import tasks_by
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The queue, the database, what is on record there, what happens live, metrics, and the tokens."""
+    """What operators ask and do, what happens live, metrics, and the tokens."""
 
-    pool: JobPool
-    database: Database
-    history: HistoryReader
+    operations: Operations
     live: LiveEvents
     metrics: Scrape
     operator_token: SecretStr | None
@@ -40,32 +31,20 @@ class Services:
 @asynccontextmanager
 async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     """Gives `app` what the router needs, for as long as the context lasts."""
-    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks_by(settings))
-    database = Database(settings.database_url.get_secret_value(), application_name="indostar admin api")
-    stream = EventStream(pool.connection_pool)
-    live = LiveEvents(stream, pool.tasks)
-    schedules = ScheduleControl(database, pool.tasks, ZoneInfo(settings.schedule_timezone))
-    providers = dict.fromkeys((*settings.email_provider, *settings.sms_provider))
-    metrics = Scrape(pool, database, stream, schedules, tuple(providers))
-    opened = Services(
-        pool,
-        database,
-        HistoryReader(database),
-        live,
-        metrics,
-        settings.admin_api_token,
-        settings.admin_api_readonly_token,
-    )
-    app.state.indostar = opened
-    try:
-        with on_stop_signal(live.end_all):
-            yield opened
-    finally:
-        await live.aclose()
-        await stream.aclose()
-        await metrics.aclose()
-        await database.close()
-        await pool.aclose()
+    async with open_operations(settings, application_name="indostar admin api") as operations:
+        live = LiveEvents(operations.stream, operations.pool.tasks)
+        providers = dict.fromkeys((*settings.email_provider, *settings.sms_provider))
+        metrics = Scrape(
+            operations.pool, operations.database, operations.stream, operations.schedule_control, tuple(providers)
+        )
+        opened = Services(operations, live, metrics, settings.admin_api_token, settings.admin_api_readonly_token)
+        app.state.indostar = opened
+        try:
+            with on_stop_signal(live.end_all):
+                yield opened
+        finally:
+            await live.aclose()
+            await metrics.aclose()
 
 
 def get_services(request: Request) -> Services:
@@ -76,11 +55,6 @@ def get_services(request: Request) -> Services:
 
 
 GivenServices = Annotated[Services, Depends(get_services)]
-
-
-class Role(StrEnum):
-    VIEWER = "viewer"
-    OPERATOR = "operator"
 
 
 bearer = HTTPBearer(auto_error=False, description="ADMIN_API_TOKEN acts, ADMIN_API_READONLY_TOKEN reads.")
@@ -107,6 +81,12 @@ def require_operator(role: Annotated[Role, Depends(require_viewer)]) -> Role:
     if role is not Role.OPERATOR:
         raise HTTPException(status.HTTP_403_FORBIDDEN, "this token only reads; acting takes the operator's")
     return role
+
+
+def get_actor(request: Request, role: Annotated[Role, Depends(require_operator)]) -> Actor:
+    """Who acts, for the record."""
+    address = request.client.host if request.client else None
+    return Actor(role.value, role, f"api {address or 'unknown'}", address)
 
 
 def _same(given: str, wanted: SecretStr | None) -> bool:

@@ -78,4 +78,4 @@ async def watch(
     (`changes`: how many, null where nobody can tell); `outage` that Redis is away, and `resumed` that it is back;
     `heartbeat` that nothing wanted happened. `Last-Event-ID` goes on after that event.
     """
-    return Watching(opened.live, Reader(wanted.wanted(opened.pool.tasks), last_event_id))
+    return Watching(opened.live, Reader(wanted.wanted(opened.operations.pool.tasks), last_event_id))

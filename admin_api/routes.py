@@ -12,17 +12,17 @@ from fastapi.routing import APIRoute
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from admin_api.dependencies import GivenServices, Role, Services, require_operator, require_viewer
+from admin_api.dependencies import GivenServices, get_actor, require_viewer
 from admin_api.events import events_router
 from admin_api.metrics import metrics_router
-from admin_api.models import Health, JobView, NewJob, Problem, TaskList, TaskView
+from admin_api.models import Health, NewJob, Problem, TaskList
 from app.db.engine import DatabaseUnavailable
 from app.errors import Unavailable
-from app.history.lookup import find_job_or_record
 from app.jobs.failures import UnknownTask, WrongArguments
-from app.jobs.lookup import JobRecord
 from app.jobs.outage import REDIS_DOWN
-from app.jobs.pool import JobPool
+from app.operations import Actor, Role
+from app.operations.failures import JobIdTaken, NoSuchJob
+from app.operations.views import JobView
 
 # Whoever asks for readiness wants an answer, not a wait.
 READY_WITHIN_SECONDS = 2
@@ -65,6 +65,7 @@ router = APIRouter(
 )
 open_router = APIRouter(tags=["health"])
 Viewer = Annotated[Role, Depends(require_viewer)]
+GivenActor = Annotated[Actor, Depends(get_actor)]
 
 
 @open_router.get("/healthz")
@@ -76,7 +77,10 @@ async def healthz() -> Health:
 @open_router.get("/readyz", responses={status.HTTP_503_SERVICE_UNAVAILABLE: {"model": Health}})
 async def readyz(opened: GivenServices, response: Response) -> Health:
     """Redis and PostgreSQL can be reached; 503 says which can't."""
-    faults = await asyncio.gather(_fault("Redis", opened.pool.ping()), _fault("PostgreSQL", opened.database.ping()))
+    operations = opened.operations
+    faults = await asyncio.gather(
+        _fault("Redis", operations.pool.ping()), _fault("PostgreSQL", operations.database.ping())
+    )
     if found := [fault for fault in faults if fault is not None]:
         response.status_code = status.HTTP_503_SERVICE_UNAVAILABLE
         return Health(status="; ".join(found))
@@ -98,64 +102,41 @@ async def _fault(name: str, ping: Awaitable[object]) -> str | None:
 @router.get("/admin/tasks", tags=["tasks"])
 async def list_tasks(opened: GivenServices, _role: Viewer) -> TaskList:
     """Every task that can be enqueued, with the schema of its arguments."""
-    return TaskList(items=[TaskView.of(task) for task in opened.pool.tasks])
+    return TaskList(items=opened.operations.tasks())
 
 
 @router.post(
     "/admin/tasks/{name}/jobs",
     tags=["tasks"],
     status_code=status.HTTP_202_ACCEPTED,
-    dependencies=[Depends(require_operator)],
     responses={
         status.HTTP_403_FORBIDDEN: {"model": Problem},
         status.HTTP_404_NOT_FOUND: {"model": Problem},
         status.HTTP_409_CONFLICT: {"model": Problem},
     },
 )
-async def enqueue(name: str, new: NewJob, opened: GivenServices) -> JobView:
+async def enqueue(name: str, new: NewJob, opened: GivenServices, actor: GivenActor) -> JobView:
     """Enqueue a job of this task; with a `job_id` of your own at most once."""
-    pool = opened.pool
+    delay = None if new.delay_seconds is None else timedelta(seconds=new.delay_seconds)
     try:
-        task = pool.tasks[name]
-        options: dict[str, Any] = {"_job_id": new.job_id, "_defer_until": new.run_at}
-        if new.delay_seconds is not None:
-            options["_defer_by"] = timedelta(seconds=new.delay_seconds)
-        arguments = task.arguments.payload((), new.kwargs)
-        if new.job_id is not None and await opened.history.find(new.job_id) is not None:
-            # Redis may have forgotten it.
-            raise HTTPException(status.HTTP_409_CONFLICT, f"there is a job with the id {new.job_id}")
-        job = await pool.enqueue_job(name, **options, **arguments)
+        return await opened.operations.jobs.enqueue(
+            actor, name, new.kwargs, run_at=new.run_at, delay=delay, job_id=new.job_id
+        )
     except UnknownTask as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from None
     except WrongArguments as error:
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, _as_fastapi_says_it(error)) from None
-    if job is None:
-        raise HTTPException(status.HTTP_409_CONFLICT, f"there is a job with the id {new.job_id}")
-    return await _job(opened, job.job_id, Role.OPERATOR)
+    except JobIdTaken as error:
+        raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
 
 
 @router.get("/admin/jobs/{job_id}", tags=["jobs"], responses={status.HTTP_404_NOT_FOUND: {"model": Problem}})
 async def get_job(job_id: Annotated[str, Path(max_length=200)], opened: GivenServices, role: Viewer) -> JobView:
     """A job with its attempts."""
-    return await _job(opened, job_id, role)
-
-
-async def _job(opened: Services, job_id: str, role: Role) -> JobView:
-    job = await find_job_or_record(opened.pool, opened.history, job_id)
-    if job is None:
-        raise HTTPException(status.HTTP_404_NOT_FOUND, f"there is no job {job_id}")
-    view = JobView.of(job, _shown(opened.pool, job, role))
-    return view if role is Role.OPERATOR else view.without_words()
-
-
-def _shown(pool: JobPool, job: JobRecord, role: Role) -> dict[str, Any]:
-    kwargs = dict(job.kwargs)
-    if role is Role.OPERATOR:
-        return kwargs
     try:
-        return pool.tasks[job.task].shown(kwargs)
-    except UnknownTask:
-        return dict.fromkeys(kwargs, "hidden")
+        return await opened.operations.jobs.find(job_id, role)
+    except NoSuchJob as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from None
 
 
 def _as_fastapi_says_it(error: WrongArguments) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ from app.setting_values import (
     SmsProviders,
     TimeOfDay,
     Timezone,
+    UserNumber,
     WebUrl,
     dlt_template,
 )
@@ -128,7 +129,20 @@ class DatabaseSettings(_Source):
     database_url: PostgresUrl
 
 
-class Settings(QueueSettings, DatabaseSettings):
+class OperationsSettings(QueueSettings, DatabaseSettings):
+    """What it takes to ask and to steer."""
+
+    # Whose clocks the schedules go by.
+    schedule_timezone: Timezone = "UTC"
+    # When to delete old audit logs and abandoned sessions each day; by itself never where it is not set.
+    audit_log_cleanup_at: TimeOfDay | None = None
+    session_cleanup_at: TimeOfDay | None = None
+
+    # The shop's user in whose name its own audit_logs has what operators do.
+    audit_actor_id: UserNumber | None = None
+
+
+class Settings(OperationsSettings):
     """Everything that workers and the admin API go by."""
 
     environment: Environment = Environment.PRODUCTION
@@ -237,12 +251,6 @@ class Settings(QueueSettings, DatabaseSettings):
     brake_refused_points: float = Field(default=40, ge=0, le=100, allow_inf_nan=False)
     brake_unknown_points: float = Field(default=25, ge=0, le=100, allow_inf_nan=False)
     brake_amount_factor: float = Field(default=3, gt=1, allow_inf_nan=False)
-
-    # Whose clocks the schedules go by.
-    schedule_timezone: Timezone = "UTC"
-    # When to delete old audit logs and abandoned sessions each day; by itself never where it is not set.
-    audit_log_cleanup_at: TimeOfDay | None = None
-    session_cleanup_at: TimeOfDay | None = None
 
     # Where the shop's backend keeps its tokens and sessions, if that is not the queue's Redis.
     tokens_redis_url: RedisUrl | None = None

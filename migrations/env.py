@@ -13,6 +13,7 @@ from app.db import (  # noqa: F401
     provider_outages,
     reminders,
     schedules,
+    steering,
     subscription_runs,
 )
 from app.db.messages import SCHEMA, OwnTable

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.jobs.task import Task
+from app.operations.views import TaskView
 from app.tasks import TASKS
 
 
@@ -21,22 +22,8 @@ def print_table() -> None:
 
 
 def as_json() -> list[dict[str, Any]]:
-    """The same for scripts; limits in seconds."""
-    return [
-        {
-            "name": task.name,
-            "queue": task.queue.value,
-            "summary": task.summary,
-            "args_schema": task.arguments.json_schema(),
-            "max_retries": task.retry.retries,
-            "soft_time_limit": task.soft_time_limit.total_seconds(),
-            "time_limit": task.time_limit.total_seconds(),
-            "max_per_second": task.limit.per_second,
-            "max_in_flight": task.limit.in_flight,
-            "schedule": None if task.schedule is None else task.schedule.crontab.expression,
-        }
-        for task in TASKS
-    ]
+    """The same for scripts, as the admin API gives it."""
+    return [TaskView.of(task).model_dump(mode="json") for task in TASKS]
 
 
 def task_page() -> str:

@@ -100,7 +100,7 @@ def _ended(pool: JobPool, job_id: str, raw: bytes) -> JobRecord:
         started_at=_time(data["st"]) if attempts else None,
         finished_at=_time(data["ft"]),
         tries=data["t"],
-        max_tries=_max_tries(pool, data["f"]),
+        max_tries=max_tries(pool.tasks, data["f"]),
         result=outcome,
         error=error,
         attempts=attempts,
@@ -147,7 +147,7 @@ def _alive(
         started_at=None,
         finished_at=None,
         tries=tries + running,
-        max_tries=_max_tries(pool, payload.task),
+        max_tries=max_tries(pool.tasks, payload.task),
         result=None,
         error=errors[-1] if errors else None,
         attempts=memory.attempts,
@@ -168,9 +168,10 @@ def named_arguments(tasks: TaskRegistry, task: str, args: Sequence[Any], kwargs:
     return {**dict(zip(positions, args, strict=True)), **kwargs}
 
 
-def _max_tries(pool: JobPool, task: str) -> int | None:
+def max_tries(tasks: TaskRegistry, task: str) -> int | None:
+    """How often a job of the task is tried; None for a task that is not known here."""
     try:
-        return pool.tasks[task].retry.max_tries
+        return tasks[task].retry.max_tries
     except UnknownTask:
         return None
 

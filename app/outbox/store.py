@@ -58,6 +58,7 @@ _UNFINISHED_ROW = text(
     WHERE o.id = :id AND o.ended_at IS NULL FOR UPDATE
     """  # noqa: S608 -- our own columns
 )
+_PEEK = text(f"SELECT {_COLUMNS} FROM tasks.outbox o WHERE o.id = :id AND o.ended_at IS NULL")  # noqa: S608 -- our own
 # In the order of their ids, so that two who end the same rows wait for each other instead of dying of it. What they
 # were to do holds customers' data and is of no more use.
 _ENDED = text(
@@ -112,6 +113,11 @@ class OutboxStore:
         """The row, and whether it was relayed; locked, once nobody else is at it. None where it has ended."""
         row = (await session.execute(_UNFINISHED_ROW, {"id": row_id})).first()
         return None if row is None else (OutboxRow(*row[:-1]), row.is_relayed)
+
+    async def peek(self, session: AsyncSession, row_id: int) -> OutboxRow | None:
+        """The row as it is, relayed or not, whoever is at it. None where it has ended."""
+        row = (await session.execute(_PEEK, {"id": row_id})).first()
+        return None if row is None else OutboxRow(*row)
 
     async def set_relayed(self, session: AsyncSession, rows: Sequence[OutboxRow], epoch: str) -> None:
         await session.execute(_RELAYED, {"ids": [row.id for row in rows], "epoch": epoch})

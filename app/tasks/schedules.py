@@ -1,11 +1,11 @@
 """The tasks as the settings have them: some run by themselves only where a setting says when."""
 
 from app.jobs.task import TaskRegistry
-from app.settings import Settings
+from app.settings import OperationsSettings
 from app.tasks import TASKS, cleanup
 
 
-def tasks_by(settings: Settings) -> TaskRegistry:
+def tasks_by(settings: OperationsSettings) -> TaskRegistry:
     """All tasks, with the schedules that these settings give them."""
     return TASKS.with_daily(
         {

@@ -36,11 +36,24 @@ from app.outbox.retention import OLD_ROWS
 from app.schedules.firing import ScheduleFiring
 from app.schedules.retention import OLD_RUNS
 from app.settings import Settings
+from app.steering.audit import AuditTrail
+from app.steering.keeping import SteeringKeeper
+from app.steering.pauses import QueuePauses
+from app.steering.retention import OLD_AUDIT
 from app.tasks.resources import open_resources, provider_limits
 from app.tasks.schedules import tasks_by
 
 # What is kept as long as history, in the order in which it can go.
-OLD_WITH_HISTORY = (OLD_ROWS, OLD_ENDS, OLD_RUNS, OLD_MESSAGES, OLD_SUBSCRIPTION_RUNS, OLD_OUTAGES, OLD_REMINDERS)
+OLD_WITH_HISTORY = (
+    OLD_ROWS,
+    OLD_ENDS,
+    OLD_RUNS,
+    OLD_MESSAGES,
+    OLD_SUBSCRIPTION_RUNS,
+    OLD_OUTAGES,
+    OLD_REMINDERS,
+    OLD_AUDIT,
+)
 Hook = Callable[[dict[Any, Any]], Awaitable[None]]
 
 
@@ -100,6 +113,7 @@ def _companions(
         OutboxRelay(database, settings.database_url.get_secret_value(), pool, lease=options.lease),
         Projector(database, stream, tasks, Lease(database, Projector.name, candidate), end_failed),
         EventBound(stream, settings.events_max_mb << 20),
+        SteeringKeeper(pool, QueuePauses(pool, database), AuditTrail(database, pool, settings.audit_actor_id)),
     ]
     if options.burst:
         return everywhere

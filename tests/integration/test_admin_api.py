@@ -13,10 +13,11 @@ from fastapi import Depends, FastAPI
 
 import admin_api
 from admin_api.application import create_app
-from admin_api.dependencies import Role, require_operator, require_viewer
+from admin_api.dependencies import require_operator, require_viewer
 from app.jobs.pool import JobPool, NewJob
 from app.jobs.queues import Queue
 from app.jobs.serializer import serialize
+from app.operations import Role
 from app.tasks import TASKS
 from tests.history import open_history
 from tests.running import open_pool, run_burst

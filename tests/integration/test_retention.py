@@ -15,6 +15,7 @@ from app.notify.outages import OLD_OUTAGES
 from app.notify.retention import OLD_MESSAGES
 from app.outbox.retention import OLD_ROWS
 from app.schedules.retention import OLD_RUNS
+from app.steering.retention import OLD_AUDIT
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BEFORE = NOW - timedelta(days=90)
@@ -210,3 +211,20 @@ async def test_old_reminders_go_but_for_those_of_days_to_come(database: Database
     assert await delete_old(database, OLD_REMINDERS, BEFORE) == 0
 
     assert await sql(database, "SELECT subscription_id FROM tasks.reminders ORDER BY 1") == [2, 3]
+
+
+async def test_what_operators_did_goes_with_its_time(database: Database) -> None:
+    for action, at in (("old", BEFORE - timedelta(days=1)), ("new", BEFORE + timedelta(days=1))):
+        await sql(
+            database,
+            """
+            INSERT INTO tasks.audit (id, at, actor, role, source, action, object_type, details, result)
+            VALUES (gen_random_uuid(), :at, 'asha', 'operator', 'api', :action, 'queue', '{}', 'done')
+            """,
+            at=at,
+            action=action,
+        )
+
+    assert await delete_old(database, OLD_AUDIT, BEFORE) == 1
+
+    assert await sql(database, "SELECT action FROM tasks.audit") == ["new"]

@@ -11,9 +11,10 @@ ROOT = Path(__file__).parents[2]
 # Each layer may import itself and what stands below it.
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
+    ("app.operations",),
     ("app.tasks",),
     ("app.schedules", "app.letters", "app.deliveries", "app.live", "app.metrics"),
-    ("app.notify", "app.outbox", "app.history", "app.cleanup"),
+    ("app.notify", "app.outbox", "app.history", "app.cleanup", "app.steering"),
     ("app.logs",),
     ("app.supervisor",),
     ("app.providers", "app.db", "app.jobs"),
@@ -41,6 +42,12 @@ STRANGERS = {
     ("app.cleanup", "app.outbox"),
     ("app.notify", "app.cleanup"),
     ("app.outbox", "app.cleanup"),
+    ("app.steering", "app.outbox"),
+    ("app.outbox", "app.steering"),
+    ("app.steering", "app.history"),
+    ("app.history", "app.steering"),
+    ("app.steering", "app.notify"),
+    ("app.notify", "app.steering"),
     ("app.schedules", "app.deliveries"),
     ("app.deliveries", "app.schedules"),
 }
@@ -101,6 +108,8 @@ def test_imports_point_one_way(name: str, path: Path) -> None:
         ("app.jobs.store", "app.tasks.notifications"),
         ("app.settings", "app.db.engine"),
         ("app.jobs.pool", "app.db.engine"),
+        ("app.tasks.serving", "app.operations.opening"),
+        ("app.operations.jobs", "admin_api.routes"),
         ("admin_api.routes", "worker"),
         ("app.elsewhere", "app.errors"),
     ],

@@ -1,0 +1,77 @@
+"""Opening all that operators work with."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from app.db.engine import Database
+from app.history.reader import HistoryReader
+from app.jobs.events import EventStream
+from app.jobs.pool import JobPool
+from app.letters.control import DeadLetters
+from app.operations.acting import Acting
+from app.operations.finding import JobFinder
+from app.operations.jobs import JobOperations
+from app.operations.queues import QueueOperations
+from app.operations.schedules import ScheduleOperations
+from app.operations.views import TaskView
+from app.operations.workers import WorkerOperations
+from app.schedules.control import ScheduleControl
+from app.settings import OperationsSettings
+from app.steering.audit import AuditTrail
+from app.steering.pauses import QueuePauses
+from app.tasks.schedules import tasks_by
+
+# An operator waits for the answer, and what needs no PostgreSQL must not wait for it any longer.
+CONNECT_WITHIN = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What operators ask and do, and what that rests on."""
+
+    pool: JobPool
+    database: Database
+    stream: EventStream
+    schedule_control: ScheduleControl
+    jobs: JobOperations
+    queues: QueueOperations
+    workers: WorkerOperations
+    schedules: ScheduleOperations
+
+    def tasks(self) -> list[TaskView]:
+        """Every task that can be enqueued, with the schema of its arguments."""
+        return [TaskView.of(task) for task in self.pool.tasks]
+
+
+@asynccontextmanager
+async def open_operations(settings: OperationsSettings, *, application_name: str) -> AsyncIterator[Operations]:
+    """Connections of their own, made when they are first needed; `application_name` is what PostgreSQL calls them."""
+    pool = JobPool.from_dsn(settings.redis_url.get_secret_value(), tasks_by(settings))
+    database = Database(
+        settings.database_url.get_secret_value(), application_name=application_name, connect_timeout=CONNECT_WITHIN
+    )
+    stream = EventStream(pool.connection_pool)
+    acting = Acting(AuditTrail(database, pool, settings.audit_actor_id))
+    history = HistoryReader(database)
+    finder = JobFinder(pool, database, history)
+    control = ScheduleControl(database, pool.tasks, ZoneInfo(settings.schedule_timezone))
+    queues = QueueOperations(pool, QueuePauses(pool, database), acting)
+    try:
+        yield Operations(
+            pool=pool,
+            database=database,
+            stream=stream,
+            schedule_control=control,
+            jobs=JobOperations(pool, history, DeadLetters(database, pool, stream), finder, acting),
+            queues=queues,
+            workers=WorkerOperations(pool),
+            schedules=ScheduleOperations(pool, control, finder, acting),
+        )
+    finally:
+        await queues.aclose()
+        await stream.aclose()
+        await database.close()
+        await pool.aclose()

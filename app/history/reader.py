@@ -1,9 +1,10 @@
 """Reading history: a job by its id, and jobs newest first, page by page."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,13 +21,14 @@ from app.jobs.queues import Queue
 from app.jobs.serializer import ErrorRecord, deserialize_value
 
 MOST_JOBS_A_PAGE = 200
+SEAL_BYTES = 9
 
 
 class WrongCursor(Refused):
-    """The cursor is none that a page gave."""
+    """The cursor is none that a page of the same filter gave."""
 
     def __str__(self) -> str:
-        return "this cursor is none that a page gave"
+        return "this cursor is none that a page with the same filters gave"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ class HistoryReader:
         source: FromClause = HistoryJob.__table__
         query = select(source).where(*conditions(wanted, now))
         if cursor is not None:
-            query = query.where(tuple_(HistoryJob.enqueued_at, HistoryJob.id) < tuple_(*_read_cursor(cursor)))
+            query = query.where(tuple_(HistoryJob.enqueued_at, HistoryJob.id) < tuple_(*_read_cursor(cursor, wanted)))
         if wanted.q is not None:
             # PostgreSQL takes a rare word for one in two hundred and would look at all jobs, newest first. By itself
             # the condition is looked up in its indexes.
@@ -94,7 +96,7 @@ class HistoryReader:
         async with self._database.autocommit() as connection:
             jobs = (await connection.execute(query)).all()
             items = await _records(connection, jobs[:limit], now)
-        return JobPage(items, _cursor(jobs[limit - 1]) if len(jobs) > limit else None)
+        return JobPage(items, _cursor(jobs[limit - 1], wanted) if len(jobs) > limit else None)
 
 
 def conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
@@ -125,19 +127,27 @@ def conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
     return told
 
 
-def _cursor(job: Row[Any]) -> str:
-    return base64.urlsafe_b64encode(json.dumps([job.enqueued_at.isoformat(), job.id]).encode()).decode()
+def _cursor(job: Row[Any], wanted: JobFilter) -> str:
+    place = json.dumps([job.enqueued_at.isoformat(), job.id]).encode()
+    return base64.urlsafe_b64encode(_seal(place, wanted) + place).decode()
 
 
-def _read_cursor(cursor: str) -> tuple[datetime, str]:
+def _read_cursor(cursor: str, wanted: JobFilter) -> tuple[datetime, str]:
     try:
-        enqueued_at, job_id = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        at = datetime.fromisoformat(enqueued_at)
-    except (ValueError, TypeError) as error:
+        raw = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
+    except ValueError as error:
         raise WrongCursor from error
-    if at.tzinfo is None or not isinstance(job_id, str) or "\x00" in job_id:
+    seal, place = raw[:SEAL_BYTES], raw[SEAL_BYTES:]
+    if seal != _seal(place, wanted):
         raise WrongCursor
-    return at, job_id
+    enqueued_at, job_id = json.loads(place)
+    return datetime.fromisoformat(enqueued_at), job_id
+
+
+def _seal(place: bytes, wanted: JobFilter) -> bytes:
+    """What does not fit a place that was changed, or other filters. No secret: whoever has one may read there."""
+    words = [place.decode(errors="replace"), *(str(value) for value in astuple(wanted))]
+    return hashlib.blake2b(json.dumps(words).encode(), digest_size=SEAL_BYTES, person=b"jobs of history").digest()
 
 
 async def _records(connection: AsyncConnection, jobs: Sequence[Row[Any]], now: datetime) -> list[JobRecord]:

@@ -327,8 +327,34 @@ async def test_pages_are_newest_first_and_meet_without_overlap(history: History)
         JobFilter(task="tell", since=since, until=since + timedelta(milliseconds=1)), limit=9
     )
     assert [job.id for job in some.items] == ["job-3", "job-2"]
-    with pytest.raises(WrongCursor):
-        await history.reader.page(wanted, limit=3, cursor="bm9uc2Vuc2U=")
+
+
+async def test_a_cursor_is_taken_where_it_was_given_and_as_it_was_given(history: History) -> None:
+    for number in range(3):
+        await enqueue(history, "tell", order=f"ORD-{number}")
+    await history.projector().catch_up()
+    wanted = JobFilter(task="tell")
+    cursor = (await history.reader.page(wanted, limit=1)).next_cursor
+    assert cursor is not None
+    other = "B" if cursor[-6] == "A" else "A"
+    tampered = [
+        cursor[:-6] + other + cursor[-5:],
+        cursor[4:],
+        cursor + "AAAA",
+        cursor[::-1],
+        "bm9uc2Vuc2U=",
+        "",
+        "\x00",
+        "₹",
+    ]
+
+    assert len((await history.reader.page(wanted, limit=5, cursor=cursor)).items) == 2
+    for wrong in tampered:
+        with pytest.raises(WrongCursor):
+            await history.reader.page(wanted, limit=1, cursor=wrong)
+    for others in (JobFilter(), JobFilter(task="reset"), JobFilter(task="tell", status=JobState.QUEUED)):
+        with pytest.raises(WrongCursor):
+            await history.reader.page(others, limit=1, cursor=cursor)
 
 
 async def test_a_running_projector_follows_and_hands_over(history: History) -> None:

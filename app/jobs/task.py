@@ -114,6 +114,11 @@ class Task(Generic[P, R]):
         twin.schedule = Schedule.declared(cron(function, hour=at.hour, minute=at.minute), CATCH_UP, self.arguments)
         return twin
 
+    @property
+    def hides_arguments(self) -> bool:
+        """Whether there are arguments that viewers may not see, nor words that may repeat them."""
+        return not self.visible.issuperset(self.arguments.names)
+
     def shown(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """The arguments as viewers and logs see them: what is not declared visible is masked."""
         return {name: value if name in self.visible else "hidden" for name, value in kwargs.items()}

@@ -8,18 +8,24 @@ from typing import Any
 import orjson
 from fastapi.sse import format_sse_event
 
+from app.history.masking import HIDDEN
 from app.jobs.lookup import JobState
+from app.jobs.progress import Progress
 from app.jobs.queues import Queue
 from app.live.changes import Change
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which changes a reader wants; None is all. What counts is where a job stands at the end of a tick."""
+    """Which changes a reader wants; None is all. What counts is where a job stands at the end of a tick.
+
+    `words_of` are the tasks whose jobs' own words the reader may see; None is all.
+    """
 
     tasks: frozenset[str] | None = None
     queues: frozenset[Queue] | None = None
     statuses: frozenset[JobState] | None = None
+    words_of: frozenset[str] | None = None
 
     def has(self, change: Change) -> bool:
         return (
@@ -27,6 +33,9 @@ class Wanted:
             and (self.queues is None or change.queue in self.queues)
             and (self.statuses is None or change.status in self.statuses)
         )
+
+    def has_words_of(self, change: Change) -> bool:
+        return self.words_of is None or change.task in self.words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,7 @@ class Tick:
         self.after = after
         self.until = until
         self.changes = changes
-        self._data: dict[str, str] = {}
+        self._data: dict[tuple[str, bool], str] = {}
 
     def chunk(self, wanted: Wanted) -> Chunk | None:
         """The events of the changes that are wanted; None where there are none.
@@ -58,15 +67,21 @@ class Tick:
             return None
         last = len(chosen) - 1
         raw = b"".join(
-            format_sse_event(event="job", data_str=self._rendered(change), id=self.until if number == last else None)
+            format_sse_event(
+                event="job", data_str=self._rendered(change, wanted), id=self.until if number == last else None
+            )
             for number, change in enumerate(chosen)
         )
         return Chunk(raw, sum(change.count for change in chosen), self.after, self.until)
 
-    def _rendered(self, change: Change) -> str:
-        data = self._data.get(change.job_id)
+    def _rendered(self, change: Change, wanted: Wanted) -> str:
+        progress = change.progress
+        is_masked = progress is not None and progress.message is not None and not wanted.has_words_of(change)
+        if progress is not None and is_masked:
+            progress = Progress(progress.done, progress.total, HIDDEN)
+        data = self._data.get((change.job_id, is_masked))
         if data is None:
-            data = self._data[change.job_id] = _json(
+            data = self._data[change.job_id, is_masked] = _json(
                 {
                     "id": change.job_id,
                     "task": change.task,
@@ -74,7 +89,7 @@ class Tick:
                     "status": change.status,
                     "at": datetime.fromtimestamp(change.at_ms / 1000, UTC),
                     "changes": change.count,
-                    "progress": change.progress,
+                    "progress": progress,
                 }
             )
         return data

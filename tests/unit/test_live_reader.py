@@ -1,6 +1,7 @@
 """A reader that is slow costs a bounded buffer, and is told what it missed."""
 
 from app.jobs.lookup import JobState
+from app.jobs.progress import Progress
 from app.jobs.queues import Queue
 from app.live.changes import Change
 from app.live.reader import Reader
@@ -93,3 +94,19 @@ def test_only_the_last_event_of_a_tick_has_an_id() -> None:
     assert [(each.data["id"], each.id) for each in events_in(running.raw)] == [("a", None), ("b", "5-0")]
     assert tick.chunk(Wanted(tasks=frozenset({"send_sms_task"}))) is None
     assert tick.chunk(Wanted(queues=frozenset({Queue.DEFAULT}))) is None
+
+
+def test_whoever_may_not_see_a_jobs_words_sees_how_far_it_is() -> None:
+    said = Change("j1", "send_email_task", None, JobState.RUNNING, 0, 1, Progress(3, 7, "to asha@example.com"))
+    silent = Change("j2", "send_email_task", None, JobState.RUNNING, 0, 1, Progress(3, 7, None))
+    tick = Tick("1-0", "5-0", [said, silent])
+
+    [whole, _], [masked, same] = (
+        [told.data["progress"] for told in events_in(chunk.raw)]
+        for words in (None, frozenset({"cleanup_expired_carts"}))
+        if (chunk := tick.chunk(Wanted(words_of=words))) is not None
+    )
+
+    assert whole == {"done": 3, "total": 7, "message": "to asha@example.com"}
+    assert masked == {"done": 3, "total": 7, "message": "hidden"}
+    assert same == {"done": 3, "total": 7, "message": None}

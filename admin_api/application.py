@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
+from fastapi_offline import FastAPIOffline
 
 from admin_api.dependencies import services
 from admin_api.routes import router
@@ -26,7 +28,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         async with services(app, chosen):
             yield
 
-    app = FastAPI(title="IndoStar background system", redoc_url=None, lifespan=lifespan)
+    # Its page comes from here and not from a CDN: operators' networks may have none.
+    app = FastAPIOffline(
+        title="IndoStar background system", version=version("indostar-background"), redoc_url=None, lifespan=lifespan
+    )
     app.include_router(router)
 
     @app.get("/", include_in_schema=False)

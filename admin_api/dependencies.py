@@ -1,15 +1,14 @@
 """What the routes work with, and who may call them. Each is a FastAPI dependency that can be overridden."""
 
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request, status
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import SecretStr
 
+from admin_api.access import AccessTokens, TooManyWaiting, WrongTokens
 from admin_api.stopping import on_stop_signal
 from app.live.hub import LiveEvents
 from app.metrics.scrape import Scrape
@@ -19,13 +18,13 @@ from app.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What operators ask and do, what happens live, metrics, and the tokens."""
+    """What operators ask and do, what happens live, metrics, and who may have all that."""
 
     operations: Operations
     live: LiveEvents
     metrics: Scrape
-    operator_token: SecretStr | None
-    viewer_token: SecretStr | None
+    tokens: AccessTokens
+    wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
 
 
 @asynccontextmanager
@@ -37,7 +36,8 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
         metrics = Scrape(
             operations.pool, operations.database, operations.stream, operations.schedule_control, tuple(providers)
         )
-        opened = Services(operations, live, metrics, settings.admin_api_token, settings.admin_api_readonly_token)
+        tokens = AccessTokens(settings.admin_api_token, settings.admin_api_readonly_token)
+        opened = Services(operations, live, metrics, tokens)
         app.state.indostar = opened
         try:
             with on_stop_signal(live.end_all):
@@ -56,39 +56,53 @@ def get_services(request: Request) -> Services:
 
 GivenServices = Annotated[Services, Depends(get_services)]
 
+bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="token",
+    description="A token of ADMIN_API_TOKEN acts, one of ADMIN_API_READONLY_TOKEN reads.",
+)
 
-bearer = HTTPBearer(auto_error=False, description="ADMIN_API_TOKEN acts, ADMIN_API_READONLY_TOKEN reads.")
 
-
-def require_viewer(
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], opened: GivenServices
+async def require_viewer(
+    request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)], opened: GivenServices
 ) -> Role:
-    """The caller's role; 401 without a valid token."""
-    token = given.credentials if given else ""
-    # Both are compared, whatever the first says: the time taken tells nothing.
-    is_operator = _same(token, opened.operator_token)
-    is_viewer = _same(token, opened.viewer_token)
-    if is_operator:
-        return Role.OPERATOR
-    if is_viewer:
-        return Role.VIEWER
-    reason = "this token is not valid" if token else "send Authorization: Bearer <token>"
-    raise HTTPException(status.HTTP_401_UNAUTHORIZED, reason, headers={"WWW-Authenticate": "Bearer"})
+    """The caller's role; 401 without a valid token, later each time."""
+    if given is None or not given.credentials:
+        raise _unauthorized("send Authorization: Bearer <token>")
+    holder = opened.tokens.holder(given.credentials)
+    if holder is None:
+        try:
+            await opened.wrong_tokens.hold_up(_address(request) or "")
+        except TooManyWaiting:
+            reason = "too many wrong tokens came from this address"
+            raise HTTPException(status.HTTP_429_TOO_MANY_REQUESTS, reason, headers={"Retry-After": "60"}) from None
+        raise _unauthorized("this token is not valid")
+    request.state.indostar_caller = holder.name
+    return holder.role
 
 
 def require_operator(role: Annotated[Role, Depends(require_viewer)]) -> Role:
     """As `require_viewer`; 403 for a token that only reads."""
     if role is not Role.OPERATOR:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "this token only reads; acting takes the operator's")
+        raise HTTPException(status.HTTP_403_FORBIDDEN, "this token only reads; acting takes an operator's")
     return role
 
 
 def get_actor(request: Request, role: Annotated[Role, Depends(require_operator)]) -> Actor:
-    """Who acts, for the record."""
-    address = request.client.host if request.client else None
-    return Actor(role.value, role, f"api {address or 'unknown'}", address)
+    """Who acts, for the record: `request.state.indostar_caller`, which whoever overrides the others may set."""
+    name = getattr(request.state, "indostar_caller", role.value)
+    address = _address(request)
+    return Actor(name, role, f"api {address or 'unknown'}", address)
 
 
-def _same(given: str, wanted: SecretStr | None) -> bool:
-    expected = wanted.get_secret_value() if wanted else ""
-    return hmac.compare_digest(given.encode(), expected.encode()) and bool(expected)
+Viewer = Annotated[Role, Depends(require_viewer)]
+GivenActor = Annotated[Actor, Depends(get_actor)]
+
+
+def _address(request: Request) -> str | None:
+    """Behind a proxy the server makes it the caller's, where `--forwarded-allow-ips` trusts that proxy."""
+    return request.client.host if request.client else None
+
+
+def _unauthorized(reason: str) -> HTTPException:
+    return HTTPException(status.HTTP_401_UNAUTHORIZED, reason, headers={"WWW-Authenticate": "Bearer"})

@@ -3,20 +3,23 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response, status
+from fastapi import Header, HTTPException, Query, Response, status
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
-from admin_api.dependencies import GivenServices, require_viewer
+from admin_api.calls import admin_router
+from admin_api.dependencies import GivenServices, Viewer
+from admin_api.models import READING
 from app.jobs.lookup import JobState
 from app.jobs.queues import Queue
 from app.jobs.task import TaskRegistry
 from app.live.hub import LiveEvents
 from app.live.reader import Reader
 from app.live.rendering import Wanted
+from app.operations import Role
 
-events_router = APIRouter(tags=["jobs"])
+events_router = admin_router("jobs")
 
 # An entry of the stream: milliseconds and a count, each of 64 bits.
 LastEventId = Annotated[
@@ -33,7 +36,7 @@ class EventFilter(BaseModel):
     queue: Sequence[Queue] = Field(default=(), max_length=100)
     status: Sequence[JobState] = Field(default=(), max_length=100)
 
-    def wanted(self, tasks: TaskRegistry) -> Wanted:
+    def wanted(self, tasks: TaskRegistry, role: Role) -> Wanted:
         """Raises a 422 that names a task which does not exist."""
         known = {task.name for task in tasks}
         if unknown := [name for name in self.task if name not in known]:
@@ -43,6 +46,7 @@ class EventFilter(BaseModel):
             tasks=frozenset(self.task) or None,
             queues=frozenset(self.queue) or None,
             statuses=frozenset(self.status) or None,
+            words_of=None if role is Role.OPERATOR else frozenset(t.name for t in tasks if not t.hides_arguments),
         )
 
 
@@ -65,12 +69,15 @@ class Watching(StreamingResponse):
 
 @events_router.get(
     "/admin/events",
-    dependencies=[Depends(require_viewer)],
     response_class=Watching,
-    responses={status.HTTP_200_OK: {"description": "Server-sent events, until the connection is closed."}},
+    status_code=status.HTTP_200_OK,
+    responses=READING | {status.HTTP_200_OK: {"description": "Server-sent events, until the connection is closed."}},
 )
 async def watch(
-    opened: GivenServices, wanted: Annotated[EventFilter, Query()], last_event_id: LastEventId = None
+    opened: GivenServices,
+    role: Viewer,
+    wanted: Annotated[EventFilter, Query()],
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Each job's changes of state as they happen, four times a second at most.
 
@@ -78,4 +85,4 @@ async def watch(
     (`changes`: how many, null where nobody can tell); `outage` that Redis is away, and `resumed` that it is back;
     `heartbeat` that nothing wanted happened. `Last-Event-ID` goes on after that event.
     """
-    return Watching(opened.live, Reader(wanted.wanted(opened.operations.pool.tasks), last_event_id))
+    return Watching(opened.live, Reader(wanted.wanted(opened.operations.pool.tasks, role), last_event_id))

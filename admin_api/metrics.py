@@ -5,7 +5,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from admin_api.dependencies import GivenServices
 
-metrics_router = APIRouter(tags=["health"])
+metrics_router = APIRouter(tags=["health"], generate_unique_id_function=lambda route: route.name)
 
 
 class PrometheusText(Response):

@@ -19,6 +19,9 @@ DATABASE_PARAMETERS = {"sslmode"}
 MAX_LIST_UNSUBSCRIBE = 970
 _UNSUBSCRIBE_LINK = re.compile(r"(https://[!-~]+|mailto:[!-~]+@[!-~]+)(?<![<>])")
 
+_TOKEN = re.compile("[!-~]+")
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9._@-]{1,40}")
+
 _DLT_TEMPLATE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _DLT_VARIABLE = re.compile(r"(\w+)=([A-Za-z0-9_.-]{1,64})", re.ASCII)
 
@@ -110,6 +113,38 @@ def _header_text(value: SecretStr) -> SecretStr:
     return value
 
 
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token of the admin API, and whose it is where that is said."""
+
+    secret: SecretStr
+    name: str | None
+
+
+def api_tokens(setting: SecretStr | None) -> list[ApiToken]:
+    """The tokens of a setting, each `token` or `name:token`, separated by commas. Raises ValueError, saying why."""
+    parts = setting.get_secret_value().split(",") if setting else []
+    tokens = [_api_token(part.strip()) for part in parts]
+    if len({token.secret for token in tokens}) < len(tokens):
+        raise ValueError("has one token twice")
+    return tokens
+
+
+def _api_token(text: str) -> ApiToken:
+    first, colon, rest = text.partition(":")
+    name, secret = (first, rest) if colon else (None, text)
+    if name is not None and not _TOKEN_NAME.fullmatch(name):
+        raise ValueError("has a name before a colon that is not made of up to 40 letters, digits and . _ @ -")
+    if not _TOKEN.fullmatch(secret):
+        raise ValueError("must be tokens of printable ASCII without spaces, separated by commas: token or name:token")
+    return ApiToken(SecretStr(secret), name)
+
+
+def _are_api_tokens(value: SecretStr) -> SecretStr:
+    api_tokens(value)
+    return value
+
+
 def _timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -169,6 +204,7 @@ WebUrl = Annotated[str, AfterValidator(_web_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Key = Annotated[SecretStr, AfterValidator(_header_text)]
+ApiTokens = Annotated[SecretStr, AfterValidator(_are_api_tokens)]
 PerSecond = Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)]
 InFlight = Annotated[int, Field(ge=1)]
 UserNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]

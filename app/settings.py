@@ -17,6 +17,8 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.setting_values import (
+    ApiToken,
+    ApiTokens,
     Countries,
     DltTemplateOrNone,
     EmailProviders,
@@ -36,6 +38,7 @@ from app.setting_values import (
     Timezone,
     UserNumber,
     WebUrl,
+    api_tokens,
     dlt_template,
 )
 
@@ -66,6 +69,8 @@ NEEDED_BY_PROVIDER: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("sms_provider", "console"): (),
 }
 
+
+SHORTEST_TOKEN = 32
 
 # What to do about a setting that has no default.
 WHERE_FROM: Mapping[str, str] = {
@@ -239,8 +244,10 @@ class Settings(OperationsSettings):
     # Links in messages are built from it.
     frontend_url: WebUrl
 
-    admin_api_token: Key | None = None
-    admin_api_readonly_token: Key | None = None
+    # Each holds one token or more, so that they can be changed one after another: `token` or `name:token`, separated by
+    # commas. The name says in the audit who acted.
+    admin_api_token: ApiTokens | None = None
+    admin_api_readonly_token: ApiTokens | None = None
 
     # What becomes of deliveries on whose date nothing ran: skipped, or delivered once with the next run.
     missed_deliveries: Literal["skip", "deliver_once"] = "skip"
@@ -309,7 +316,11 @@ class Settings(OperationsSettings):
                 for name in ("razorpay_key_id", "razorpay_key_secret")
                 if not value(name)
             ]
-            faults += _token_faults(value("admin_api_token"), value("admin_api_readonly_token"))
+        faults += _token_faults(
+            value("admin_api_token"),
+            value("admin_api_readonly_token"),
+            are_short_ones_wrong=value("environment") == Environment.PRODUCTION,
+        )
         return faults
 
 
@@ -326,16 +337,30 @@ def _fault(details: ErrorDetails) -> tuple[str, str]:
     return field.upper(), details["msg"].removeprefix("Value error, ")
 
 
-def _token_faults(operator: Any, viewer: Any) -> list[tuple[str, str]]:
-    def plain(token: Any) -> str:
-        return token.get_secret_value() if isinstance(token, SecretStr) else str(token or "")
-
+def _token_faults(operator: Any, viewer: Any, *, are_short_ones_wrong: bool) -> list[tuple[str, str]]:
+    try:
+        operators, viewers = _tokens_of(operator), _tokens_of(viewer)
+    except ValueError:
+        # The field itself tells of that.
+        return []
     faults = []
-    if len(plain(operator)) < 32:
-        faults.append(("ADMIN_API_TOKEN", "must have 32 characters or more in production"))
-    if viewer and len(plain(viewer)) < 32:
-        faults.append(("ADMIN_API_READONLY_TOKEN", "must have 32 characters or more in production"))
+    if are_short_ones_wrong:
+        sentence = "must have 32 characters or more in production"
+        faults += [
+            (name, sentence)
+            for name, tokens, is_needed in (
+                ("ADMIN_API_TOKEN", operators, True),
+                ("ADMIN_API_READONLY_TOKEN", viewers, False),
+            )
+            if (is_needed and not tokens) or any(len(token.secret) < SHORTEST_TOKEN for token in tokens)
+        ]
+    if {token.secret for token in operators} & {token.secret for token in viewers}:
+        faults.append(("ADMIN_API_READONLY_TOKEN", "has a token of ADMIN_API_TOKEN: whoever has it acts"))
     return faults
+
+
+def _tokens_of(setting: Any) -> list[ApiToken]:
+    return api_tokens(setting if isinstance(setting, SecretStr) else SecretStr(setting)) if setting else []
 
 
 S = TypeVar("S", bound=_Source)

@@ -108,6 +108,10 @@ class DeadLetters:
         """Discards what failed of the jobs that meet the filter, or what waits if its status says so."""
         return await self._discards.discard_many(wanted, by=by, dry_run=dry_run)
 
+    async def discard_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkDiscard:
+        """Discards what waits or failed of these jobs. Those that nobody knows are left out, too."""
+        return await self._discards.discard_these(ids, by=by, dry_run=dry_run)
+
     async def _rerun(
         self, letters: Sequence[Letter], by: str, *, resend: bool = False, dry_run: bool = False
     ) -> list[Rerun]:

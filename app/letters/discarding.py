@@ -13,7 +13,7 @@ from app.jobs.lookup import JobState
 from app.jobs.outage import REDIS_DOWN
 from app.jobs.pool import JobPool
 from app.letters import store
-from app.letters.finding import LetterFinder
+from app.letters.finding import MOST_LETTERS, LetterFinder
 from app.letters.letter import BulkDiscard, LeftOut, Letter, NotALetter
 from app.letters.planning import why_closed
 from app.outbox import reruns
@@ -23,6 +23,7 @@ from app.outbox.store import OutboxStore
 log = structlog.stdlib.get_logger(__name__)
 
 WAITING = frozenset({JobState.QUEUED, JobState.SCHEDULED, JobState.RETRYING})
+NOT_WAITING = frozenset({LeftOut.ENDED, LeftOut.NO_SUCH_JOB})
 # Long enough that no worker takes up a job on its way to its end.
 OUT_OF_REACH = timedelta(minutes=1)
 
@@ -90,6 +91,32 @@ class Discards:
         if not dry_run:
             log.info("jobs.discarded", discarded=bulk.discarded, matched=bulk.matched, by=by)
         return bulk
+
+    async def discard_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkDiscard:
+        """Discards what waits or failed of these jobs, each once. Those that nobody knows are left out, too."""
+        await self._finder.catch_up()
+        bulk = BulkDiscard()
+        ids = list(dict.fromkeys(ids))
+        for start in range(0, len(ids), MOST_LETTERS):
+            for reason in await self._discard_batch(ids[start : start + MOST_LETTERS], by, dry_run=dry_run):
+                bulk.add(reason)
+        if not dry_run:
+            log.info("jobs.discarded", discarded=bulk.discarded, matched=bulk.matched, by=by)
+        return bulk
+
+    async def _discard_batch(self, ids: Sequence[str], by: str, *, dry_run: bool) -> list[LeftOut | None]:
+        """Why each is not discarded; None for those that are."""
+        answers = [await self._end_waiting(job_id, dry_run=dry_run) for job_id in ids]
+        reasons = {job_id: _REASONS[answer] for job_id, answer in zip(ids, answers, strict=True)}
+        # What neither waits nor runs may be a letter.
+        async with self._database.session() as session:
+            known = await store.by_ids(session, [job_id for job_id in ids if reasons[job_id] in NOT_WAITING])
+        failed = [letter for letter in known.values() if letter.state is JobState.FAILED]
+        reasons |= {job_id: LeftOut.ENDED for job_id, letter in known.items() if letter.state is not JobState.FAILED}
+        if failed:
+            closed = list(map(why_closed, failed)) if dry_run else await self._close(failed, by)
+            reasons |= {letter.id: reason for letter, reason in zip(failed, closed, strict=True)}
+        return [reasons[job_id] for job_id in ids]
 
     async def _close(self, letters: Sequence[Letter], by: str) -> list[LeftOut | None]:
         """Why each is not discarded; None for those that are."""

@@ -121,6 +121,16 @@ class JobOperations:
             told |= {"matched": bulk.matched, "discarded": bulk.discarded}
         return BulkDiscardView.of(bulk, dry_run=False)
 
+    async def discard_these(self, actor: Actor, ids: Sequence[str], *, dry_run: bool = False) -> BulkDiscardView:
+        """Discards what waits or failed of these jobs; those that nobody knows are left out, too."""
+        if dry_run:
+            bulk = await self._letters.discard_these(ids, by=actor.name, dry_run=True)
+            return BulkDiscardView.of(bulk, dry_run=True)
+        async with self._acting.on(actor, "jobs.discard", "jobs", ids=list(ids[:MOST_TOLD])) as told:
+            bulk = await self._letters.discard_these(ids, by=actor.name)
+            told |= {"matched": bulk.matched, "discarded": bulk.discarded}
+        return BulkDiscardView.of(bulk, dry_run=False)
+
     async def abort(self, actor: Actor, job_id: str) -> JobView:
         """Has the job ended, running or waiting, within a second where a worker lives. Needs no PostgreSQL where Redis
         knows the job. Raises JobHasEnded."""

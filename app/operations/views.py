@@ -130,10 +130,10 @@ class JobView(BaseModel):
         return view if role is Role.OPERATOR else view._for_viewers(tasks)
 
     def _for_viewers(self, tasks: TaskRegistry) -> Self:
-        """Words may repeat arguments: those of errors are never shown, others where nothing is hidden."""
+        """Words may repeat arguments: those of errors are never shown, others where the task hides no argument."""
         try:
             kwargs = tasks[self.task].shown(self.kwargs)
-            hides = not tasks[self.task].visible.issuperset(self.kwargs)
+            hides = tasks[self.task].hides_arguments
         except UnknownTask:
             kwargs, hides = dict.fromkeys(self.kwargs, HIDDEN), True
         progress = self.progress

@@ -20,21 +20,12 @@ from app.jobs.serializer import serialize
 from app.operations import Role
 from app.tasks import TASKS
 from tests.history import open_history
+from tests.integration.admin_client import VIEWER, client_of
 from tests.running import open_pool, run_burst
-from tests.settings import OPERATOR_TOKEN, VIEWER_TOKEN, make_settings
+from tests.settings import make_settings
 
-OPERATOR = {"Authorization": f"Bearer {OPERATOR_TOKEN}"}
-VIEWER = {"Authorization": f"Bearer {VIEWER_TOKEN}"}
 TOMORROW = (datetime.now(timezone(timedelta(hours=5.5))) + timedelta(days=1)).isoformat(timespec="milliseconds")
 MAIL = {"to_email": "asha@example.com", "subject": "Hello", "body": "Milk"}
-
-
-@asynccontextmanager
-async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://admin", headers=OPERATOR) as client:
-            yield client
 
 
 @pytest.fixture
@@ -54,43 +45,6 @@ async def test_health_needs_no_token(api: httpx.AsyncClient) -> None:
         answer = await api.get(path, headers={"Authorization": ""})
 
         assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-
-
-async def test_readiness_names_what_can_not_be_reached() -> None:
-    settings = make_settings(database_url="postgresql://me:secret@127.0.0.1:9/x", redis_url="redis://127.0.0.1:9/0")
-    async with client_of(create_app(settings)) as api:
-        ready, alive = await api.get("/readyz"), await api.get("/healthz")
-
-    assert alive.status_code == 200
-    assert ready.status_code == 503
-    assert "Redis can't be reached" in ready.text
-    assert "PostgreSQL can't be reached" in ready.text
-    assert "secret" not in ready.text
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/admin/tasks"), ("GET", "/admin/jobs/x"), ("POST", "/admin/tasks/send_sms_task/jobs")]
-)
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer ", "Bearer wrong", "Basic eDp5", "Bearer ₹"])
-async def test_without_a_valid_token_nothing_is_told(
-    api: httpx.AsyncClient, method: str, path: str, authorization: str
-) -> None:
-    headers = {"Authorization": authorization.encode()}
-    answer = await api.request(method, path, headers=headers, json={} if method == "POST" else None)  # type: ignore[arg-type]  # bytes are fine
-
-    assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
-
-
-async def test_without_a_token_in_the_settings_nobody_gets_in(database_url: str, redis_url: str) -> None:
-    settings = make_settings(
-        database_url=database_url, redis_url=redis_url, admin_api_token=None, admin_api_readonly_token=None
-    )
-    async with client_of(create_app(settings)) as api:
-        for authorization in ("", "Bearer ", "Bearer None"):
-            answer = await api.get("/admin/tasks", headers={"Authorization": authorization})
-
-            assert answer.status_code == 401
 
 
 async def test_the_viewers_token_reads_and_does_not_act(api: httpx.AsyncClient) -> None:
@@ -233,37 +187,6 @@ async def test_what_does_not_exist_is_404(api: httpx.AsyncClient) -> None:
 
     assert (job.status_code, task.status_code) == (404, 404)
     assert "did you mean send_email_task" in task.json()["detail"]
-
-
-@pytest.mark.parametrize(
-    ("body", "named"),
-    [
-        ({"kwargs": {**MAIL, "to_email": "nobody"}}, ["kwargs", "to_email"]),
-        ({"kwargs": {"to_email": "a@example.com"}}, ["kwargs", "subject"]),
-        ({"kwargs": {**MAIL, "cc": "x"}}, ["kwargs", "cc"]),
-        ({"kwargs": {**MAIL, "_job_id": "x"}}, ["kwargs", "_job_id"]),
-        ({"kwargs": MAIL, "priority": 9}, ["priority"]),
-        ({"kwargs": MAIL, "run_at": "tomorrow"}, ["run_at"]),
-        ({"kwargs": MAIL, "run_at": "2026-01-05T00:00:00"}, ["run_at"]),
-        ({"kwargs": MAIL, "run_at": "9999-12-31T23:59:59-12:00"}, ["run_at"]),
-        ({"kwargs": MAIL, "job_id": "a/b"}, ["job_id"]),
-        ({"kwargs": MAIL, "delay_seconds": -1}, ["delay_seconds"]),
-        ({"kwargs": MAIL, "delay_seconds": 1, "run_at": TOMORROW}, []),
-        ({"kwargs": MAIL, "job_id": ""}, ["job_id"]),
-        ({"kwargs": []}, ["kwargs"]),
-        ({"kwargs": {**MAIL, "body": "\ud800"}}, ["kwargs", "body"]),
-        ({"kwargs": MAIL, "job_id": "\ud800"}, ["job_id"]),
-    ],
-)
-async def test_wrong_calls_are_refused_by_name(api: httpx.AsyncClient, body: dict[str, Any], named: list[str]) -> None:
-    # Not httpx's own JSON: it could not carry what is no character.
-    content = json.dumps(body)
-    headers = {"Content-Type": "application/json"}
-    answer = await api.post("/admin/tasks/send_email_task/jobs", content=content, headers=headers)
-
-    assert answer.status_code == 422
-    assert "nobody" not in answer.text
-    assert ["body", *named] in [fault["loc"] for fault in answer.json()["detail"]]
 
 
 @pytest.mark.parametrize("surplus", ["\ud800", json.loads("[" * 400 + "]" * 400)], ids=["no character", "too deep"])

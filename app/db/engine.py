@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import URL, Dialect, event, make_url, select
+from sqlalchemy import URL, Dialect, event, make_url, select, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
@@ -38,6 +38,9 @@ def is_passing(error: DBAPIError) -> bool:
     """Whether the same statement may well succeed later."""
     sqlstate: str = getattr(error.orig, "sqlstate", None) or ""
     return error.connection_invalidated or sqlstate.startswith(PASSING)
+
+
+_END_AFTER = text("SELECT set_config('statement_timeout', :milliseconds, true)")
 
 
 class DatabaseUnavailable(Unavailable):
@@ -103,6 +106,17 @@ class Database:
         """
         with self._pool_timeout_sorted():
             async with self._without_begin.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self, within: timedelta) -> AsyncIterator[AsyncConnection]:
+        """A transaction that reads; a statement that takes longer than that is ended by PostgreSQL.
+
+        That is a DBAPIError that `is_passing`. Set in the transaction, as PgBouncer needs it.
+        """
+        with self._pool_timeout_sorted():
+            async with self.engine.begin() as connection:
+                await connection.execute(_END_AFTER, {"milliseconds": str(int(within.total_seconds() * 1000))})
                 yield connection
 
     async def ping(self) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, Row, and_, or_, select, text, tuple_
@@ -21,6 +21,8 @@ from app.jobs.queues import Queue
 from app.jobs.serializer import ErrorRecord, deserialize_value
 
 MOST_JOBS_A_PAGE = 200
+# A hundred times what a page takes.
+ANSWER_WITHIN = timedelta(seconds=5)
 SEAL_BYTES = 9
 
 
@@ -57,10 +59,14 @@ class JobPage:
 
 
 class HistoryReader:
-    """Reads what is on record. Arguments that are not declared visible read "hidden". Raises DatabaseUnavailable."""
+    """Reads what is on record. Arguments that are not declared visible read "hidden". Raises DatabaseUnavailable.
 
-    def __init__(self, database: Database) -> None:
+    A page that takes longer than `within` is given up: others want to read, too.
+    """
+
+    def __init__(self, database: Database, within: timedelta = ANSWER_WITHIN) -> None:
         self._database = database
+        self._within = within
 
     async def find(self, job_id: str, *, now: datetime | None = None) -> JobRecord | None:
         """The job with its attempts; None where history knows none."""
@@ -93,7 +99,7 @@ class HistoryReader:
             source = query.cte("found").prefix_with("MATERIALIZED")
             query = select(source)
         query = query.order_by(source.c.enqueued_at.desc(), source.c.id.desc()).limit(limit + 1)
-        async with self._database.autocommit() as connection:
+        async with self._database.reading(self._within) as connection:
             jobs = (await connection.execute(query)).all()
             items = await _records(connection, jobs[:limit], now)
         return JobPage(items, _cursor(jobs[limit - 1], wanted) if len(jobs) > limit else None)

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from arq.connections import ArqRedis
 from arq.jobs import Job
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from app.db.engine import is_passing
 from app.errors import NotDone, Refused, Unavailable
-from app.history.reader import JobFilter, WrongCursor
+from app.history.reader import HistoryReader, JobFilter, WrongCursor
 from app.jobs.context import Context
 from app.jobs.control import abort
 from app.jobs.lookup import JobState, find_job
@@ -374,3 +377,17 @@ async def test_a_running_projector_follows_and_hands_over(history: History) -> N
         await until(lambda: history.reader.find(later.job_id))
     standby.cancel()
     await asyncio.wait([standby])
+
+
+async def test_a_page_that_takes_too_long_is_given_up(history: History) -> None:
+    await enqueue(history, "tell", order="ORD-1")
+    await history.projector().catch_up()
+    async with history.database.session() as session:
+        # Whoever reads has to wait for it.
+        await session.execute(text("LOCK TABLE tasks.jobs IN ACCESS EXCLUSIVE MODE"))
+
+        with pytest.raises(DBAPIError) as given_up:
+            await HistoryReader(history.database, timedelta(milliseconds=20)).page(JobFilter(), limit=1)
+
+    assert is_passing(given_up.value)
+    assert len((await history.reader.page(JobFilter(), limit=1)).items) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.measures import (
+    api,
     backlog,
     cleanup_keys,
     cleanup_rows,
@@ -45,6 +46,7 @@ MEASURES: Mapping[str, Callable[[Plan], Awaitable[Section]]] = {
     "cleanup-keys": cleanup_keys.measure,
     "plan": planning.measure,
     "events": events.measure,
+    "api": api.measure,
 }
 
 
@@ -52,7 +54,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--only", default="", help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--peers", type=Path, help="the Python of the peers' environment; without it, only ours")
-    parser.add_argument("--scale", type=float, default=1.0, help="the part of the millions that cleanups are given")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="the part of the millions that cleanups and the admin API are given"
+    )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     given = parser.parse_args()
     given.only = [name for name in given.only.split(",") if name]

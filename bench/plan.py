@@ -13,7 +13,7 @@ from bench.systems import System, peers
 class Plan:
     """`peers_python` is the interpreter of the peers' environment; None leaves them out.
 
-    `scale` is the part of the rows and keys that the cleanups are measured with.
+    `scale` is the part of the rows and keys that the cleanups and the admin API are measured with.
     """
 
     peers_python: Path | None

@@ -1,24 +1,17 @@
 """Two hundred who watch jobs live: what that takes of the admin API's process."""
 
 import asyncio
-import os
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from app.dev.environment import development_settings
-from app.dev.processes import Child
-from app.dev.state import kept_port
 from app.dev.valkey import EmbeddedValkey
 from app.jobs.pool import JobPool
-from app.settings import PROJECT_ROOT
 from app.tasks import TASKS
+from bench.admin_api import open_admin_api
 from bench.plan import Plan
 from bench.report import Section, Target
-from bench.trial import NO_DATABASE, NOWHERE
 from bench.usage import Usage
 
 READERS = 200
@@ -93,7 +86,7 @@ async def _taken(query: str, *, changes_a_second: int) -> tuple[Usage, int]:
         valkey = await stack.enter_async_context(EmbeddedValkey(folder))
         pool = JobPool.from_dsn(valkey.url, TASKS)
         stack.push_async_callback(pool.aclose)
-        port, token, api = await stack.enter_async_context(_admin_api(folder, valkey.url))
+        port, token, api = await stack.enter_async_context(open_admin_api(folder, valkey.url))
         watchers = [Watcher(port, token, query) for _ in range(READERS)]
         watching = [asyncio.create_task(watcher.watch()) for watcher in watchers]
         stack.callback(lambda: [task.cancel() for task in watching])
@@ -118,34 +111,3 @@ async def _change(pool: JobPool, changes_a_second: int) -> None:
             await pool.enqueue_many("send_sms_task", [{"phone": "+919876543210", "message": "Milk"}] * due)
             made += due
         await asyncio.sleep(PAUSE)
-
-
-@asynccontextmanager
-async def _admin_api(folder: Path, redis_url: str) -> AsyncIterator[tuple[int, str, Child]]:
-    """Its port, a token for it, and its process."""
-    port = kept_port(folder / "api-port")
-    settings = development_settings(folder, NOWHERE, 9)
-    environment = {
-        **os.environ,
-        **settings,
-        "ENVIRONMENT": "production",
-        "DATABASE_URL": NO_DATABASE,
-        "REDIS_URL": redis_url,
-        "LOG_LEVEL": "WARNING",
-    }
-    command = (sys.executable, "-m", "uvicorn", "admin_api:app", "--port", str(port), "--no-access-log")
-    api = Child("admin API", command, environment=environment, folder=PROJECT_ROOT, log=folder / "api.log")
-
-    async def answers() -> bool:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    await api.start(answers)
-    try:
-        yield port, settings["ADMIN_API_TOKEN"], api
-    finally:
-        await api.stop()

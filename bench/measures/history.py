@@ -42,7 +42,7 @@ _JOBS = f"""
     FROM (
         SELECT n, CASE WHEN n % 10000 = 7 THEN 'process_due_subscriptions' WHEN n % 3 = 0 THEN 'send_sms_task'
                        ELSE 'send_email_task' END AS task,
-               $1::timestamptz - interval '{DAYS} days' * (1 - n / {JOBS}.0) AS at
+               $1::timestamptz - interval '{DAYS} days' * (1 - n / $4::float8) AS at
         FROM generate_series($2::bigint, $3::bigint) AS n
     ) AS made
 """
@@ -114,7 +114,7 @@ async def _pages() -> dict[str, float]:
     """Milliseconds of a page, by what was asked for."""
     async with AsyncExitStack() as stack:
         database_url = await open_database(stack)
-        await _pile_up(database_url)
+        await pile_up(database_url)
         database = Database(database_url, application_name="indostar bench")
         stack.push_async_callback(database.close)
         reader = HistoryReader(database)
@@ -132,12 +132,13 @@ async def _page(reader: HistoryReader, wanted: JobFilter) -> float:
     return percentile(took, 95)
 
 
-async def _pile_up(database_url: str) -> None:
+async def pile_up(database_url: str, jobs: int = JOBS) -> None:
+    """So many jobs on record, spread over time, tasks and states as in a shop, the last of them before NOW."""
     connection = await asyncpg.connect(database_url, ssl=False)
     try:
-        for start in range(0, JOBS, JOBS_A_STATEMENT):
-            last = start + JOBS_A_STATEMENT - 1
-            await connection.execute(_JOBS, NOW, start, last)
+        for start in range(0, jobs, JOBS_A_STATEMENT):
+            last = min(start + JOBS_A_STATEMENT, jobs) - 1
+            await connection.execute(_JOBS, NOW, start, last, jobs)
             await connection.execute(_ATTEMPTS, NOW, start, last)
         await connection.execute("VACUUM ANALYZE tasks.jobs, tasks.attempts")
     finally:

@@ -33,6 +33,7 @@ def of_redis(told: FromRedis) -> Iterator[Metric]:
     yield from (alive, slots)
     yield _gauge("indostar_workers_draining", "Worker processes that are ending.", len(told.workers) - len(serving))
     yield _gauge("indostar_failed_jobs_kept", "Failed jobs that Redis keeps.", told.failed_kept)
+    yield _gauge("indostar_audit_unrecorded", "Actions of operators that are not on record.", told.audit_unrecorded)
 
 
 def left_alone(breakers: Mapping[str, BreakerState], providers: Iterable[str]) -> Metric:

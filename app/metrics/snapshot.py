@@ -19,6 +19,7 @@ from app.jobs.queues import FAILED_JOBS
 from app.jobs.registry import WorkerEntry, workers
 from app.jobs.wire import Wire
 from app.schedules.control import ScheduleControl, ScheduleView
+from app.steering.audit import UNRECORDED
 
 # Whoever has more waiting needs no exact number, and counting them must not be what the database is busy with.
 MOST_COUNTED = 100_000
@@ -40,12 +41,14 @@ _CHARGES = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class FromRedis:
-    """The queues, the workers that are alive, how many failed jobs are kept to be run again, and the breakers."""
+    """The queues, the workers that are alive, how many failed jobs are kept to be run again, the breakers, and how many
+    records of what operators did wait for PostgreSQL."""
 
     queues: Sequence[QueueState]
     workers: Sequence[WorkerEntry]
     failed_kept: int
     breakers: Mapping[str, BreakerState]
+    audit_unrecorded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,11 @@ class HistoryLag:
 
 async def from_redis(redis: Redis, wire: Wire) -> FromRedis:
     return FromRedis(
-        await queue_states(wire), await workers(redis), await wire.call("ZCARD", FAILED_JOBS), await breakers(wire)
+        queues=await queue_states(wire),
+        workers=await workers(redis),
+        failed_kept=await wire.call("ZCARD", FAILED_JOBS),
+        breakers=await breakers(wire),
+        audit_unrecorded=await wire.call("LLEN", UNRECORDED),
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
@@ -9,7 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
+from sqlalchemy import text
 
 import admin_api
 from admin_api.application import create_app
@@ -214,8 +216,9 @@ async def test_the_router_works_in_another_app_with_that_apps_own_auth(database_
 
     calls: list[str] = []
 
-    def staff_only() -> Role:
+    def staff_only(request: Request) -> Role:
         calls.append("asked")
+        request.state.indostar_caller = "asha of the shop"
         return Role.OPERATOR
 
     shop = FastAPI(lifespan=lifespan, dependencies=[Depends(lambda: None)])
@@ -225,12 +228,40 @@ async def test_the_router_works_in_another_app_with_that_apps_own_auth(database_
 
     async with client_of(shop) as client:
         answer = await client.get("/background/admin/tasks", headers={"Authorization": ""})
-
-    assert answer.status_code == 200
-    assert calls == ["asked"]
+        assert (answer.status_code, calls) == (200, ["asked"])
+        paused = await client.post("/background/admin/queues/default/pause", headers={"Authorization": ""})
+        assert paused.json()["paused"]
+        async with shop.state.indostar.operations.database.session() as session:
+            assert list(await session.scalars(text("SELECT actor FROM tasks.audit"))) == ["asha of the shop"]
 
 
 async def test_the_root_leads_to_the_api_page(api: httpx.AsyncClient) -> None:
     answer = await api.get("/")
 
     assert answer.headers["location"] == "/docs"
+
+
+async def test_the_page_of_the_api_needs_no_internet() -> None:
+    async with client_of(create_app(make_settings())) as api:
+        page = (await api.get("/docs")).text
+        assets = re.findall(r'(?:href|src)="([^"]+)"', page)
+        answers = [(await api.get(asset)).status_code for asset in assets]
+
+    assert len(assets) >= 3
+    assert answers == [200] * len(assets)
+    assert "https://" not in page
+
+
+def test_clients_are_made_from_names_that_stay() -> None:
+    document = create_app(make_settings()).openapi()
+
+    operations = [call for path in document["paths"].values() for call in path.values()]
+    assert sorted(call["operationId"] for call in operations) == sorted(
+        [
+            *("healthz", "readyz", "metrics", "list_tasks", "enqueue_job", "list_jobs", "get_job", "retry_job"),
+            *("discard_job", "abort_job", "retry_jobs", "discard_jobs", "list_queues", "pause_queue", "resume_queue"),
+            *("list_workers", "list_schedules", "run_schedule", "pause_schedule", "resume_schedule", "watch"),
+        ]
+    )
+    assert {tag for call in operations for tag in call["tags"]} == {"tasks", "jobs", "queues", "schedules", "health"}
+    assert all(call["summary"] and call["description"] for call in operations)

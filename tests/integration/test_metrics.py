@@ -28,6 +28,7 @@ from app.metrics.scrape import Scrape
 from app.metrics.worker import WorkerMetrics
 from app.schedules.control import ScheduleControl
 from app.settings import PROJECT_ROOT
+from app.steering.audit import UNRECORDED
 from app.tasks import TASKS
 from tests.history import open_history
 from tests.metrics import Samples, samples_in, value
@@ -98,6 +99,12 @@ async def test_queues_are_counted_by_what_their_jobs_wait_for(pool: JobPool, dat
     assert jobs(samples, "default") == [0, 0, 0]
     assert value(samples, "indostar_queue_paused", queue="notifications") == 1
     assert value(samples, "indostar_queue_paused", queue="default") == 0
+
+
+async def test_what_operators_did_and_nobody_put_on_record_is_counted(pool: JobPool, database: Database) -> None:
+    await pool.rpush(UNRECORDED, "{}", "{}")  # type: ignore[misc]  # redis-py's stub
+
+    assert value(await scraped(pool, database), "indostar_audit_unrecorded") == 2
 
 
 async def test_a_lease_that_ran_out_is_waiting_again(pool: JobPool) -> None:

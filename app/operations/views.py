@@ -18,6 +18,7 @@ from app.jobs.registry import WorkerEntry
 from app.jobs.serializer import ErrorRecord
 from app.jobs.task import Task, TaskRegistry
 from app.letters.letter import BulkDiscard, BulkRerun, Rerun
+from app.operations import examples
 from app.operations.actor import Role
 from app.schedules.control import ScheduleView as ScheduleState
 
@@ -88,7 +89,7 @@ class JobView(BaseModel):
     """A job. To viewers what is not declared visible reads "hidden", and so does what may repeat it."""
 
     # Also keeps mypy's plugin from a second `kwargs` in the constructor.
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.JOB]})
 
     id: str
     task: str
@@ -175,6 +176,8 @@ class EffectView(BaseModel):
 class RetriedJobView(JobView):
     """The job that runs in a failed one's place, and what it can still do."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RETRIED_JOB]})
+
     can: str
     effects: list[EffectView]
 
@@ -204,6 +207,8 @@ class RerunView(BaseModel):
 class BulkRetryView(BaseModel):
     """What running many jobs again came to. `can` counts what those that are run again can still do, `left_out` why
     others are not; `items` are the first thousand."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.BULK_RETRY]})
 
     matched: int
     retried: int
@@ -241,6 +246,8 @@ class BulkDiscardView(BaseModel):
 class QueueView(BaseModel):
     """A queue: jobs that are due, that are for later, and that run; and how long the first has been due."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.QUEUE]})
+
     name: Queue
     waiting: int
     scheduled: int
@@ -263,6 +270,8 @@ class QueueView(BaseModel):
 class WorkerView(BaseModel):
     """A worker process that is alive: `slots` are jobs at once of each queue, `running` the first 200 of its jobs,
     `done` and `failed` what it has ended since it started."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.WORKER]})
 
     id: str
     host: str
@@ -299,6 +308,8 @@ class WorkerView(BaseModel):
 class ScheduleView(BaseModel):
     """A schedule, named after its task. `next_run_at` is null while it is paused; `last_status` where its last job is
     forgotten."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.SCHEDULE]})
 
     name: str
     task: str

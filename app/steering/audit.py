@@ -1,12 +1,12 @@
 """Who did what, on record: in `tasks.audit`, and in the shop's `audit_logs` where the settings name an actor there."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -85,14 +85,16 @@ class AuditTrail:
         Where PostgreSQL does not take it, it waits in Redis for a worker to bring it there; where that is away, too,
         it is in the log alone.
         """
-        fields = asdict(record)
-        log.info("operator.acted", **{name: str(value) if name == "at" else value for name, value in fields.items()})
-        raw = orjson.dumps(fields)
+        fields = {**asdict(record), "at": record.at.isoformat()}
+        log.info("operator.acted", **fields)
+        # Not orjson: whole numbers of any size may be arguments.
+        raw = json.dumps(fields).encode()
         try:
             await self._write([raw])
         except (DatabaseUnavailable, DBAPIError) as error:
             log.warning("audit.not_on_record", audit_id=record.id, error=type(error).__name__)
-            await self._keep(raw, record.id)
+            if not _is_its_own(error):
+                await self._keep(raw, record.id)
 
     async def _keep(self, raw: bytes, audit_id: str) -> None:
         try:
@@ -107,7 +109,7 @@ class AuditTrail:
         """Writes what waits in Redis; returns how many records that were. Raises DatabaseUnavailable, or as Redis."""
         count = 0
         while waiting := await self._waiting():
-            await self._write(waiting)
+            await self._write_each(waiting)
             async with self._pool.pipeline(transaction=True) as pipe:
                 for raw in waiting:
                     pipe.lrem(UNRECORDED, 1, raw)  # type: ignore[arg-type]  # redis-py's stub
@@ -118,6 +120,19 @@ class AuditTrail:
     async def _waiting(self) -> Sequence[bytes]:
         waiting: list[bytes] = await self._pool.lrange(UNRECORDED, 0, MOST_A_STATEMENT - 1)  # type: ignore[misc]  # redis-py's stub
         return waiting
+
+    async def _write_each(self, raws: Sequence[bytes]) -> None:
+        try:
+            await self._write(raws)
+        except DBAPIError as error:
+            if not _is_its_own(error):
+                raise
+            if len(raws) == 1:
+                # It would keep all others from being written. The log has had it.
+                log.error("audit.refused", record=raws[0].decode(), error=type(error.orig).__name__)  # noqa: TRY400 -- its own
+                return
+            for raw in raws:
+                await self._write_each([raw])
 
     async def _write(self, raws: Sequence[bytes]) -> None:
         records = f"[{b','.join(raws).decode()}]"
@@ -139,3 +154,9 @@ class AuditTrail:
                 user_id=self._shop_actor,
                 effect="the shop's audit_logs lacks what operators do; tasks.audit has it",
             )
+
+
+def _is_its_own(error: Exception) -> bool:
+    """Whether it is the record that PostgreSQL can't hold: data or constraints. Source: PostgreSQL, appendix A."""
+    sqlstate = getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+    return sqlstate.startswith(("22", "23"))

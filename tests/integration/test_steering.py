@@ -161,6 +161,27 @@ async def test_what_is_done_in_an_outage_is_on_record_once_it_is_over(
     assert [action for _, action, *_ in await audited(database)] == ["queue.pause", "queue.resume"]
 
 
+async def test_a_record_that_postgresql_refuses_keeps_no_other_from_it(
+    pool: JobPool, database: Database, nobody_there: Database
+) -> None:
+    trail = AuditTrail(nobody_there, pool)
+    # No operator's doing writes one like that.
+    for result in ("done", "unheard of", "refused"):
+        await trail.record(record(result=result))
+
+    with capture_logs() as logs:
+        await keeper(pool, database).look()
+
+    assert [result for *_, result, _ in await audited(database)] == ["done", "refused"]
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["audit.refused"]
+
+
+async def test_whole_numbers_of_any_size_are_on_record(pool: JobPool, database: Database) -> None:
+    await AuditTrail(database, pool).record(record(details={"kwargs": {"days_old": 10**30}}))
+
+    assert [details for *_, details, _, _ in await audited(database)] == [{"kwargs": {"days_old": 10**30}}]
+
+
 async def test_without_any_server_the_log_has_it(nobody_there: Database) -> None:
     async with open_pool("redis://127.0.0.1:9/0", TASKS) as pool:
         with capture_logs() as logs:

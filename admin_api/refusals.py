@@ -13,7 +13,7 @@ from app.history.reader import WrongCursor
 from app.jobs.failures import UnknownQueue, UnknownTask, WrongArguments
 from app.jobs.outage import REDIS_DOWN, is_outage
 from app.letters.letter import NotALetter
-from app.operations.failures import JobHasEnded, JobIdTaken, NoSuchJob
+from app.operations.failures import JobHasEnded, JobIdReserved, JobIdTaken, NoSuchJob
 from app.schedules.control import UnknownSchedule
 
 
@@ -31,6 +31,9 @@ async def answer_refusals() -> AsyncIterator[None]:
             for argument, sentence in error.faults
         ]
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, faults) from None
+    except JobIdReserved as error:
+        fault = _fault("reserved", ["body", "job_id"], str(error))
+        raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, [fault]) from None
     except WrongCursor as error:
         fault = _fault("wrong_cursor", ["query", "cursor"], str(error))
         raise HTTPException(status.HTTP_422_UNPROCESSABLE_CONTENT, [fault]) from None

@@ -3,6 +3,7 @@
 from app.errors import Refused
 from app.history.masking import storable
 from app.jobs.lookup import JobState
+from app.jobs.queues import RECORDED_ELSEWHERE
 
 # Of an id that somebody made up; a longer one says nothing more.
 LONGEST_SHOWN_ID = 100
@@ -28,6 +29,17 @@ class JobIdTaken(Refused):
 
     def __str__(self) -> str:
         return f"there is a job with the id {shown(self.job_id)}"
+
+
+class JobIdReserved(Refused):
+    """Jobs of the outbox have ids like that: a row to come would find its id taken, and its job would be lost."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"an id that begins with {RECORDED_ELSEWHERE} is one of a job of the outbox"
 
 
 class JobHasEnded(Refused):

@@ -10,11 +10,12 @@ from app.history.reader import HistoryReader, JobFilter
 from app.jobs.control import AbortAnswer, abort
 from app.jobs.lookup import JobRecord, JobState
 from app.jobs.pool import JobPool
+from app.jobs.queues import RECORDED_ELSEWHERE
 from app.letters.control import DeadLetters
 from app.letters.letter import LeftOut, NotALetter
 from app.operations.acting import LONGEST_NAME, Acting
 from app.operations.actor import Actor, Role
-from app.operations.failures import JobHasEnded, JobIdTaken, NoSuchJob
+from app.operations.failures import JobHasEnded, JobIdReserved, JobIdTaken, NoSuchJob
 from app.operations.finding import JobFinder
 from app.operations.views import BulkDiscardView, BulkRetryView, JobPageView, JobView, RetriedJobView
 
@@ -57,10 +58,12 @@ class JobOperations:
         delay: timedelta | None = None,
         job_id: str | None = None,
     ) -> JobView:
-        """The job, which is on its queue. Raises UnknownTask, WrongArguments, and JobIdTaken."""
+        """The job, which is on its queue. Raises UnknownTask, WrongArguments, JobIdReserved and JobIdTaken."""
         async with self._acting.on(actor, "job.enqueue", "task", task[:LONGEST_NAME], **_when(run_at, delay)) as told:
             arguments = self._pool.tasks[task].arguments.payload((), kwargs)
             told["kwargs"] = dict(masked(self._pool.tasks, task, (), arguments).kwargs)
+            if job_id is not None and job_id.startswith(RECORDED_ELSEWHERE):
+                raise JobIdReserved(job_id)
             # Redis may have forgotten it.
             if job_id is not None and await self._history.find(job_id) is not None:
                 raise JobIdTaken(job_id)

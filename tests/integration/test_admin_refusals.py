@@ -70,6 +70,7 @@ async def test_without_a_token_in_the_settings_nobody_gets_in() -> None:
         ({"kwargs": MAIL, "run_at": "2026-01-05T00:00:00"}, ["run_at"]),
         ({"kwargs": MAIL, "run_at": "9999-12-31T23:59:59-12:00"}, ["run_at"]),
         ({"kwargs": MAIL, "job_id": "a/b"}, ["job_id"]),
+        ({"kwargs": MAIL, "job_id": "outbox:7"}, ["job_id"]),
         ({"kwargs": MAIL, "delay_seconds": -1}, ["delay_seconds"]),
         ({"kwargs": MAIL, "delay_seconds": 1, "run_at": TOMORROW}, []),
         ({"kwargs": MAIL, "job_id": ""}, ["job_id"]),

@@ -1,7 +1,7 @@
 """The admin API: `uvicorn admin_api:app`, or `from admin_api import router` for another FastAPI app.
 
 A foreign app enters `admin_api.services(app, settings)` in its lifespan, or overrides the dependencies of
-`admin_api.dependencies`.
+`admin_api.dependencies`: `require_viewer` and `require_operator` say who may call, `get_actor` who is recorded.
 """
 
 from typing import TYPE_CHECKING, Any

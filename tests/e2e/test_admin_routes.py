@@ -234,3 +234,21 @@ async def test_changes_are_told_as_they_happen(shop: Shop) -> None:
                 break
 
     assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+async def test_a_paused_queue_stays_paused_when_redis_is_emptied(shop: Shop, valkey_server: EmbeddedValkey) -> None:
+    """The last of this module: it empties what the others share."""
+    await shop.act("POST /admin/queues/notifications/pause")
+    async with redis.asyncio.Redis.from_url(valkey_server.url) as client:
+        await client.flushall()
+
+    async def is_paused() -> bool:
+        return any(queue["paused"] for queue in await shop.items("queues"))
+
+    await until(is_paused)
+    waits = await shop.send()
+    [queue] = [queue for queue in await shop.items("queues") if queue["name"] == "notifications"]
+    await shop.act("POST /admin/queues/notifications/resume")
+
+    assert (queue["paused"], queue["waiting"]) == (True, 1)
+    await shop.job_that_is("succeeded", waits)

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -16,6 +17,8 @@ from bench.plan import Plan, median, percentile
 from bench.report import Section, Target
 from bench.systems import OURS_ON_RECORD, System
 from bench.trial import Trial, open_trial
+
+Beside = Callable[[str, str], AbstractAsyncContextManager[None]]
 
 TRIES = 3
 WITHIN = 120
@@ -65,7 +68,7 @@ ASKED = {
 
 async def measure(_plan: Plan) -> Section:
     """Ours alone."""
-    rates = [await _recorded(OURS_ON_RECORD) for _ in range(TRIES)]
+    rates = [await recorded(OURS_ON_RECORD) for _ in range(TRIES)]
     pages = await _pages()
     rate = median(rates)
     slowest = max(pages.values())
@@ -85,11 +88,13 @@ async def measure(_plan: Plan) -> Section:
     )
 
 
-async def _recorded(system: System) -> float:
-    """Jobs per second, on record."""
+async def recorded(system: System, beside: Beside | None = None) -> float:
+    """Jobs per second, on record. `beside` lasts as long as that, and is given the URLs of Redis and PostgreSQL."""
     async with AsyncExitStack() as stack:
         database_url = await open_database(stack)
         trial = await stack.enter_async_context(open_trial(system, system.quick, database_url=database_url))
+        if beside is not None:
+            await stack.enter_async_context(beside(trial.valkey.url, database_url))
         connection = await asyncpg.connect(database_url, ssl=False)
         stack.push_async_callback(connection.close)
         await trial.fill("noop", system.quick_jobs)

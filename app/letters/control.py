@@ -20,7 +20,7 @@ from app.jobs.serializer import serialize
 from app.letters import store
 from app.letters.discarding import Discards
 from app.letters.finding import MOST_LETTERS, LetterFinder
-from app.letters.letter import BulkDiscard, BulkRerun, LeftOut, Letter, NotALetter, Rerun
+from app.letters.letter import BulkDiscard, BulkRerun, LeftOut, Letter, NotALetter, Rerun, Tell, untold
 from app.letters.planning import Plan, plan_reruns, why_closed
 from app.letters.successor import Successors
 from app.outbox import reruns
@@ -68,7 +68,13 @@ class DeadLetters:
         # Pressed twice: its answer is about the job that there is.
         return await self._successors.look(rerun) if rerun.left_out is LeftOut.RETRIED_BEFORE else rerun
 
-    async def rerun_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False) -> BulkRerun:
+    async def look(self, job_id: str) -> Rerun:
+        """What running it again would come to, without doing it. Raises NotALetter for a job that nobody knows."""
+        letter = await self._finder.find(job_id)
+        [rerun] = await self._rerun([letter], by="", dry_run=True)
+        return rerun
+
+    async def rerun_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False, tell: Tell = untold) -> BulkRerun:
         """Runs again what failed of the jobs that meet the filter, page by page, the oldest first.
 
         Without a status in the filter those that failed are meant. A dry run changes nothing and tells the same.
@@ -85,6 +91,7 @@ class DeadLetters:
         wanted = replace(wanted, status=JobState.FAILED)
         async for letters in self._finder.pages(wanted, until):
             bulk.add(await self._rerun(letters, by, dry_run=dry_run))
+            tell(bulk.retried, bulk.matched)
         return bulk
 
     async def rerun_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkRerun:
@@ -104,9 +111,11 @@ class DeadLetters:
         """Drops a failed job's payload for good, or ends one that waits. Twice changes nothing. Raises NotALetter."""
         await self._discards.discard(job_id, by=by)
 
-    async def discard_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False) -> BulkDiscard:
+    async def discard_many(
+        self, wanted: JobFilter, *, by: str, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkDiscard:
         """Discards what failed of the jobs that meet the filter, or what waits if its status says so."""
-        return await self._discards.discard_many(wanted, by=by, dry_run=dry_run)
+        return await self._discards.discard_many(wanted, by=by, dry_run=dry_run, tell=tell)
 
     async def discard_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkDiscard:
         """Discards what waits or failed of these jobs. Those that nobody knows are left out, too."""

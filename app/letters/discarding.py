@@ -14,7 +14,7 @@ from app.jobs.outage import REDIS_DOWN
 from app.jobs.pool import JobPool
 from app.letters import store
 from app.letters.finding import MOST_LETTERS, LetterFinder
-from app.letters.letter import BulkDiscard, LeftOut, Letter, NotALetter
+from app.letters.letter import BulkDiscard, LeftOut, Letter, NotALetter, Tell
 from app.letters.planning import why_closed
 from app.outbox import reruns
 from app.outbox.handover import Handover
@@ -68,7 +68,7 @@ class Discards:
         if reason not in (None, LeftOut.DISCARDED):
             raise NotALetter(job_id, reason)
 
-    async def discard_many(self, wanted: JobFilter, *, by: str, dry_run: bool = False) -> BulkDiscard:
+    async def discard_many(self, wanted: JobFilter, *, by: str, dry_run: bool, tell: Tell) -> BulkDiscard:
         """Discards what failed of the jobs that meet the filter, or what waits if the filter's status says so.
 
         Page by page, the oldest first; of the outbox, those that were handed to Redis. A dry run changes nothing and
@@ -88,6 +88,7 @@ class Discards:
                 reasons = list(map(why_closed, letters)) if dry_run else await self._close(letters, by)
             for reason in reasons:
                 bulk.add(reason)
+            tell(bulk.discarded, bulk.matched)
         if not dry_run:
             log.info("jobs.discarded", discarded=bulk.discarded, matched=bulk.matched, by=by)
         return bulk

@@ -1,7 +1,7 @@
 """What there is to say of a dead letter, and of an attempt to run it again."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -37,6 +37,14 @@ class Letter:
     @property
     def enqueued_ms(self) -> int:
         return round(self.enqueued_at.timestamp() * 1000)
+
+
+# Is told how many of how many jobs that were looked at something was done to.
+Tell = Callable[[int, int], None]
+
+
+def untold(_done: int, _matched: int) -> None:
+    """Nobody wants to know how far it is."""
 
 
 class LeftOut(StrEnum):

@@ -12,7 +12,7 @@ from app.jobs.lookup import JobRecord, JobState
 from app.jobs.pool import JobPool
 from app.jobs.queues import RECORDED_ELSEWHERE
 from app.letters.control import DeadLetters
-from app.letters.letter import LeftOut, NotALetter
+from app.letters.letter import LeftOut, NotALetter, Tell, untold
 from app.operations.acting import LONGEST_NAME, Acting
 from app.operations.actor import Actor, Role
 from app.operations.failures import JobHasEnded, JobIdReserved, JobIdTaken, NoSuchJob
@@ -57,8 +57,10 @@ class JobOperations:
         run_at: datetime | None = None,
         delay: timedelta | None = None,
         job_id: str | None = None,
+        queue: str | None = None,
     ) -> JobView:
-        """The job, which is on its queue. Raises UnknownTask, WrongArguments, JobIdReserved and JobIdTaken."""
+        """The job, which is on its queue: the task's own, or the one named. Raises UnknownTask, UnknownQueue,
+        WrongArguments, JobIdReserved and JobIdTaken."""
         async with self._acting.on(actor, "job.enqueue", "task", task[:LONGEST_NAME], **_when(run_at, delay)) as told:
             arguments = self._pool.tasks[task].arguments.payload((), kwargs)
             told["kwargs"] = dict(masked(self._pool.tasks, task, (), arguments).kwargs)
@@ -67,7 +69,9 @@ class JobOperations:
             # Redis may have forgotten it.
             if job_id is not None and await self._history.find(job_id) is not None:
                 raise JobIdTaken(job_id)
-            job = await self._pool.enqueue_job(task, _job_id=job_id, _defer_until=run_at, _defer_by=delay, **arguments)
+            job = await self._pool.enqueue_job(
+                task, _job_id=job_id, _queue_name=queue, _defer_until=run_at, _defer_by=delay, **arguments
+            )
             if job is None:
                 raise JobIdTaken(job_id or "")
             told["job_id"] = job.job_id
@@ -88,12 +92,15 @@ class JobOperations:
         new = await self._found(rerun.new_id or "")
         return RetriedJobView.from_job(self._view(new, actor.role), rerun)
 
-    async def retry_many(self, actor: Actor, wanted: JobFilter, *, dry_run: bool = False) -> BulkRetryView:
+    async def retry_many(
+        self, actor: Actor, wanted: JobFilter, *, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkRetryView:
         """Runs again what failed of the jobs that meet the filter, the oldest first. A dry run changes nothing."""
         if dry_run:
-            return BulkRetryView.of(await self._letters.rerun_many(wanted, by=actor.name, dry_run=True), dry_run=True)
+            bulk = await self._letters.rerun_many(wanted, by=actor.name, dry_run=True, tell=tell)
+            return BulkRetryView.of(bulk, dry_run=True)
         async with self._acting.on(actor, "jobs.retry", "jobs", filter=_told(wanted)) as told:
-            bulk = await self._letters.rerun_many(wanted, by=actor.name)
+            bulk = await self._letters.rerun_many(wanted, by=actor.name, tell=tell)
             told |= {"matched": bulk.matched, "retried": bulk.retried}
         return BulkRetryView.of(bulk, dry_run=False)
 
@@ -114,13 +121,15 @@ class JobOperations:
             except NotALetter as error:
                 raise await self._why_not(error) from None
 
-    async def discard_many(self, actor: Actor, wanted: JobFilter, *, dry_run: bool = False) -> BulkDiscardView:
+    async def discard_many(
+        self, actor: Actor, wanted: JobFilter, *, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkDiscardView:
         """Discards what failed of the jobs that meet the filter, or what waits if its status says so."""
         if dry_run:
-            bulk = await self._letters.discard_many(wanted, by=actor.name, dry_run=True)
+            bulk = await self._letters.discard_many(wanted, by=actor.name, dry_run=True, tell=tell)
             return BulkDiscardView.of(bulk, dry_run=True)
         async with self._acting.on(actor, "jobs.discard", "jobs", filter=_told(wanted)) as told:
-            bulk = await self._letters.discard_many(wanted, by=actor.name)
+            bulk = await self._letters.discard_many(wanted, by=actor.name, tell=tell)
             told |= {"matched": bulk.matched, "discarded": bulk.discarded}
         return BulkDiscardView.of(bulk, dry_run=False)
 

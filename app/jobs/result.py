@@ -8,6 +8,8 @@ from app.jobs.memory import Attempt, attempts_as_json
 from app.jobs.payload import Payload
 
 UNKNOWN_TASK = "<unknown>"
+# What stands in for a result that could not be written; the reason follows.
+NOT_KEPT = "<a result that could not be kept: "
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from app.jobs.limits import Limit
 from app.jobs.memory import Attempt, AttemptOutcome, Memory
 from app.jobs.payload import Payload
 from app.jobs.queues import RECORDED_ELSEWHERE, Queue
-from app.jobs.result import UNKNOWN_TASK, JobEnd
+from app.jobs.result import NOT_KEPT, UNKNOWN_TASK, JobEnd
 from app.jobs.retry import PUT_OFF, PutOffPolicy
 from app.jobs.running import RunningJob, Stop, current_job
 from app.jobs.serializer import ErrorRecord, is_plain, serialize, serialize_plain
@@ -258,7 +258,7 @@ class _JobAttempt:
             reason = ErrorRecord.of(error).message
             log.warning("job.result_not_kept", reason=reason, **self._fields())
             # Without the arguments, which may be what can't be written: orjson reads deeper nesting than it writes.
-            data |= {"a": (), "k": {}, "r": f"<a result that could not be kept: {reason}>"}
+            data |= {"a": (), "k": {}, "r": f"{NOT_KEPT}{reason}>"}
             text = serialize(data)
         life_ms = int(self.runner.result_ttl.total_seconds() * 1000)
         return Finish(op, self.job, life_ms, text, other_queue=self.memory.arrival or "")

@@ -12,6 +12,7 @@ from app.jobs.events import EventStream
 from app.jobs.pool import JobPool
 from app.letters.control import DeadLetters
 from app.operations.acting import Acting
+from app.operations.explaining import Explainer
 from app.operations.finding import JobFinder
 from app.operations.jobs import JobOperations
 from app.operations.queues import QueueOperations
@@ -40,6 +41,7 @@ class Operations:
     queues: QueueOperations
     workers: WorkerOperations
     schedules: ScheduleOperations
+    explainer: Explainer
 
     def tasks(self) -> list[TaskView]:
         """Every task that can be enqueued, with the schema of its arguments."""
@@ -57,6 +59,8 @@ async def open_operations(settings: OperationsSettings, *, application_name: str
     acting = Acting(AuditTrail(database, pool, settings.audit_actor_id))
     history = HistoryReader(database)
     finder = JobFinder(pool, database, history)
+    letters = DeadLetters(database, pool, stream)
+    explainer = Explainer(database, pool, history, letters, finder)
     control = ScheduleControl(database, pool.tasks, ZoneInfo(settings.schedule_timezone))
     queues = QueueOperations(pool, QueuePauses(pool, database), acting)
     try:
@@ -65,12 +69,14 @@ async def open_operations(settings: OperationsSettings, *, application_name: str
             database=database,
             stream=stream,
             schedule_control=control,
-            jobs=JobOperations(pool, history, DeadLetters(database, pool, stream), finder, acting),
+            jobs=JobOperations(pool, history, letters, finder, acting),
             queues=queues,
             workers=WorkerOperations(pool),
             schedules=ScheduleOperations(pool, control, finder, acting),
+            explainer=explainer,
         )
     finally:
+        await explainer.aclose()
         await queues.aclose()
         await stream.aclose()
         await database.close()

@@ -2,28 +2,44 @@
 
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from app.jobs.task import Task
+from app.cli import output
+from app.cli.output import Column
+from app.jobs.task import Task, TaskRegistry
 from app.operations.views import TaskView
+from app.settings import OperationsSettings, SettingsFault
 from app.tasks import TASKS
+from app.tasks.schedules import tasks_by
+
+COLUMNS = (
+    Column("TASK"),
+    Column("QUEUE"),
+    Column("RETRIES", is_right=True),
+    Column("LIMITS"),
+    Column("ARGUMENTS"),
+    Column("WHAT IT DOES"),
+)
 
 
 def print_table() -> None:
-    table = Table()
-    for column in ("Task", "Queue", "Retries", "Limits", "Arguments", "What it does"):
-        table.add_column(column, overflow="fold")
-    for task in TASKS:
+    rows = []
+    for task in _known():
         soft, hard = (_minutes(limit.total_seconds()) for limit in (task.soft_time_limit, task.time_limit))
         arguments = ", ".join(_arguments(task))
-        table.add_row(task.name, task.queue, str(task.retry.retries), f"{soft}, {hard}", arguments, task.summary)
-    Console().print(table)
+        rows.append((task.name, task.queue, task.retry.retries, f"{soft}, {hard}", arguments, task.summary))
+    output.print_table(COLUMNS, rows, empty="there is no task")
 
 
-def as_json() -> list[dict[str, Any]]:
-    """The same for scripts, as the admin API gives it."""
-    return [TaskView.of(task).model_dump(mode="json") for task in TASKS]
+def views() -> list[TaskView]:
+    """The same for scripts; limits in seconds."""
+    return [TaskView.of(task) for task in _known()]
+
+
+def _known() -> TaskRegistry:
+    """With the schedules that this process's settings give them; without settings as they are declared."""
+    try:
+        return tasks_by(OperationsSettings())
+    except SettingsFault:
+        return TASKS
 
 
 def task_page() -> str:

@@ -143,6 +143,9 @@ class OperationsSettings(QueueSettings, DatabaseSettings):
     audit_log_cleanup_at: TimeOfDay | None = None
     session_cleanup_at: TimeOfDay | None = None
 
+    # What becomes of deliveries on whose date nothing ran: skipped, or delivered once with the next run.
+    missed_deliveries: Literal["skip", "deliver_once"] = "skip"
+
     # The shop's user in whose name its own audit_logs has what operators do.
     audit_actor_id: UserNumber | None = None
 
@@ -249,8 +252,6 @@ class Settings(OperationsSettings):
     admin_api_token: ApiTokens | None = None
     admin_api_readonly_token: ApiTokens | None = None
 
-    # What becomes of deliveries on whose date nothing ran: skipped, or delivered once with the next run.
-    missed_deliveries: Literal["skip", "deliver_once"] = "skip"
     # How long before a delivery its debit is announced (days; 0: the payment carries its own notice).
     pre_debit_notice_days: int = Field(default=2, ge=0, le=7)
     # When a run pauses itself: so many percentage points more refusals or unknowns than in the last runs, or an

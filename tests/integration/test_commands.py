@@ -17,6 +17,7 @@ from app.settings import Settings
 from app.tasks import TASKS
 from app.tasks.serving import open_worker, worker_options
 from tests.command_line import CommandLine
+from tests.integration.delivery_shop import DeliveryShop
 from tests.running import found, open_pool
 from tests.settings import as_environment, make_settings
 from tests.waiting import until
@@ -361,3 +362,28 @@ async def test_without_settings_each_fault_is_a_line(settings: Settings) -> None
 
     assert called.code == 2
     assert [line.split(":")[0] for line in sorted(called.err.splitlines())] == ["DATABASE_URL", "REDIS_URL"]
+
+
+async def test_a_preview_tells_what_would_be_charged_and_what_not(indostar: CommandLine, database_url: str) -> None:
+    shop = DeliveryShop(Database(database_url, application_name="indostar test"))
+    await shop.open(3, stock=2)
+
+    told = await indostar("preview", "--date", "2026-03-02")
+    scripted = await indostar.json("preview", "--date", "2026-03-02")
+    other_day = await indostar("preview", "--date", "2026-03-01")
+
+    assert [line.split()[:3] for line in told.out.splitlines()[1:]] == [
+        ["1", "2026-03-02", "charge"],
+        ["2", "2026-03-02", "charge"],
+        ["3", "2026-03-02", "skip"],
+    ]
+    assert told.err == "2 charges by invoice: Rs 136.00\n1 skipped: no_stock\nproduct 1 is short of 1\n"
+    assert [(item["action"], item["amount"], item["reason"]) for item in scripted["items"]] == [
+        ("charge", "68.00", None),
+        ("charge", "68.00", None),
+        ("skip", "68.00", "no_stock"),
+    ]
+    assert scripted["totals"]["amount"] == {"invoice": "136.00"}
+    assert other_day.err == "nothing is to be planned for that day\n"
+    assert await shop.charges() == []
+    await shop.database.close()

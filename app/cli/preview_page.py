@@ -1,0 +1,52 @@
+"""A preview line by line, as it is decided: there may be a hundred thousand."""
+
+from datetime import date
+
+import typer
+
+from app.cli.asking import operations
+from app.operations.previews import DeliveryPreview, PlannedDeliveryView, PreviewTotalsView
+from app.settings import OperationsSettings, settings_or_exit
+
+
+async def print_preview(day: date, *, as_json: bool) -> None:
+    missed = settings_or_exit(OperationsSettings).missed_deliveries
+    async with operations() as opened:
+        preview = DeliveryPreview(opened.database, day, missed)
+        if as_json:
+            await _print_json(day, preview)
+            return
+        typer.echo(f"{'SUBSCRIPTION':<12}  {'DATE':<10}  {'ACTION':<6}  {'WAY':<7}  {'AMOUNT':>10}  REASON")
+        async for line in preview.lines():
+            typer.echo(_line(line))
+    _print_totals(preview.totals)
+
+
+async def _print_json(day: date, preview: DeliveryPreview) -> None:
+    """One object, written piece by piece."""
+    typer.echo(f'{{"date":"{day}","items":[', nl=False)
+    comma = ""
+    async for line in preview.lines():
+        typer.echo(f"{comma}{line.model_dump_json()}", nl=False)
+        comma = ","
+    typer.echo(f'],"totals":{preview.totals.model_dump_json()}}}')
+
+
+def _line(line: PlannedDeliveryView) -> str:
+    told = (
+        f"{line.subscription_id:<12}  {line.delivery_date}  {line.action:<6}  {line.way:<7}  {line.amount:>10.2f}  "
+        f"{line.reason or ''}"
+    )
+    return told.rstrip()
+
+
+def _print_totals(totals: PreviewTotalsView) -> None:
+    """Apart from the lines, which a script may read."""
+    for way, count in totals.charges.items():
+        typer.echo(f"{count} charges by {way}: Rs {totals.amount[way]:.2f}", err=True)
+    for reason, count in totals.skipped.items():
+        typer.echo(f"{count} skipped: {reason}", err=True)
+    for product, units in totals.short.items():
+        typer.echo(f"product {product} is short of {units}", err=True)
+    if not totals.charges and not totals.skipped:
+        typer.echo("nothing is to be planned for that day", err=True)

@@ -1,0 +1,78 @@
+"""What the run of a date would do, as it is shown."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Literal, Self
+
+from pydantic import BaseModel
+
+from app.db.charges import SkipReason, Way
+from app.db.engine import Database
+from app.deliveries.decisions import Decision, MissedDeliveries, Terms
+from app.deliveries.preview import Preview, PreviewTotals
+
+
+class PlannedDeliveryView(BaseModel):
+    """A delivery that would be charged, or skipped for a reason; its amount in rupees."""
+
+    subscription_id: int
+    delivery_date: date
+    customer_id: int
+    product_id: int
+    action: Literal["charge", "skip"]
+    way: Way
+    amount: Decimal
+    reason: SkipReason | None
+
+    @classmethod
+    def of(cls, line: Decision) -> Self:
+        return cls(
+            subscription_id=line.subscription_id,
+            delivery_date=line.delivery_date,
+            customer_id=line.user_id,
+            product_id=line.product_id,
+            action="charge" if line.reason is None else "skip",
+            way=line.way,
+            amount=_rupees(line.amount_paise),
+            reason=line.reason,
+        )
+
+
+class PreviewTotalsView(BaseModel):
+    """Charges and their sum in rupees by way, skips by reason, and how many units of each product are short."""
+
+    charges: Mapping[Way, int]
+    amount: Mapping[Way, Decimal]
+    skipped: Mapping[str, int]
+    short: Mapping[int, int]
+
+    @classmethod
+    def of(cls, totals: PreviewTotals) -> Self:
+        return cls(
+            charges=totals.charges,
+            amount={way: _rupees(paise) for way, paise in totals.paise.items()},
+            skipped=totals.skipped,
+            short=totals.short,
+        )
+
+
+class DeliveryPreview:
+    """The deliveries of a date as the run would decide them now. Nothing is written."""
+
+    def __init__(self, database: Database, day: date, missed: MissedDeliveries) -> None:
+        self._preview = Preview(database, Terms(day, missed))
+
+    async def lines(self) -> AsyncIterator[PlannedDeliveryView]:
+        """In the order of subscriptions; to be read once. Raises DatabaseUnavailable."""
+        async for line in self._preview.lines():
+            yield PlannedDeliveryView.of(line)
+
+    @property
+    def totals(self) -> PreviewTotalsView:
+        """Of the lines that were read so far."""
+        return PreviewTotalsView.of(self._preview.totals)
+
+
+def _rupees(paise: int) -> Decimal:
+    return Decimal(paise).scaleb(-2)

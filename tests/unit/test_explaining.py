@@ -1,5 +1,6 @@
 """What is told of a job: the sentence about the cause matches what was done to it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from app.operations.explaining import JobFacts, explain
 from app.operations.explaining.facts import ReplacedBy, RowOfJob, SlotStart
 from app.operations.explaining.wording import span
 from app.providers.failures import ProviderNotDone, ProviderOutcomeUnknown, ProviderRefused, ProviderUnreachable
+from app.settings import PROJECT_ROOT
 
 NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
 TASKS = TaskRegistry()
@@ -90,79 +92,98 @@ RETRIED = attempt(AttemptOutcome.RETRIED, 1, CALL)
 PUT_OFF = attempt(AttemptOutcome.PUT_OFF, 1, AWAY)
 
 
-@pytest.mark.parametrize(
-    ("told", "because"),
-    [
-        # Why it failed.
-        (
-            facts(failed(ProviderRefused.__name__, "sendgrid refused the request (400): no such address")),
-            "it was refused (ProviderRefused: sendgrid refused the request (400): no such address)",
-        ),
-        (facts(failed(*CALL, 4, RETRIED)), "each of its 4 tries did, the last one with ProviderNotDone: sendgrid"),
-        (facts(failed("KeyError", "'milk'", 4)), "with KeyError: 'milk', a fault of the program"),
-        (facts(failed(ProviderOutcomeUnknown.__name__, "twilio may have")), "nobody can tell whether it happened"),
-        (facts(failed(*AWAY, 1, PUT_OFF)), "could not be had (ProviderUnreachable: twilio"),
-        (facts(failed("WorkerLost", "the worker died or fell silent 3 times")), "it is probably what kills them"),
-        (facts(failed("JobExpired", "over"), expires_at=minutes(-5)), "it expired at 2026-03-05 11:55:00 UTC"),
-        (facts(failed("TimeLimitExceeded", "too long")), "it still ran at its time limit of 30 min"),
-        (facts(failed("SoftTimeLimitExceeded", "too long")), "it ran into its soft time limit of 25 min"),
-        (facts(failed("UnknownTask", "there is no task 'tel'"), task=None), "there is no task 'tel' in the release"),
-        (facts(failed("UnreadablePayload", "it is pickled")), "It failed because it is pickled. Nothing was run"),
-        (facts(failed("WrongArguments", "to: is missing")), "because of what was enqueued: to: is missing"),
-        (facts(job(JobState.FAILED)), "with which error is not on record"),
-        # How else it ended.
-        (facts(job(JobState.SUCCEEDED, attempt(AttemptOutcome.SUCCEEDED))), "It succeeded at its first try."),
-        (facts(job(JobState.SUCCEEDED, RETRIED, attempt(AttemptOutcome.SUCCEEDED, 2))), "It succeeded at try 2."),
-        (
-            facts(job(JobState.SUCCEEDED, attempt(AttemptOutcome.SUCCEEDED), result=f"{NOT_KEPT}too deep>")),
-            "What it returned could not be kept: too deep.",
-        ),
-        (facts(job(JobState.CANCELLED, attempt(AttemptOutcome.CANCELLED))), "It was aborted because somebody asked"),
-        (facts(job(JobState.CANCELLED)), "It was discarded while it waited"),
-        (facts(job(JobState.CANCELLED), ended_by="ravi"), "It was discarded by ravi while it waited"),
-        # Why it waits.
-        (facts(job(JobState.QUEUED)), "Nothing holds it up"),
-        (facts(job(JobState.QUEUED), queue=queue(is_paused=True)), "because the queue notifications is paused"),
-        (facts(job(JobState.QUEUED), workers=[]), "no worker that is alive serves the queue notifications"),
-        (facts(job(JobState.QUEUED), workers=[worker(is_draining=True)]), "every worker of the queue notifications is"),
-        (facts(job(JobState.QUEUED), limit="sendgrid"), "the limit sendgrid, which all workers share, is reached"),
-        (facts(job(JobState.QUEUED), queue=queue(running=2, waiting=7)), "all 2 slots of the queue notifications are"),
-        (facts(job(JobState.QUEUED), task=None), "No task is called tell here: it will fail"),
-        (
-            facts(job(JobState.QUEUED, id="outbox:7"), row=RowOfJob("k", None, is_relayed=False)),
-            "in the outbox because no worker has handed it to Redis yet",
-        ),
-        (
-            facts(job(JobState.QUEUED, attempt(AttemptOutcome.HANDED_BACK))),
-            "handed back because its worker was told to",
-        ),
-        (facts(job(JobState.QUEUED, attempt(AttemptOutcome.LOST))), "because its worker died or fell silent"),
-        (facts(job(JobState.SCHEDULED, run_at=minutes(5))), "It waits for its time: it was enqueued for later"),
-        (
-            facts(job(JobState.RETRYING, RETRIED, run_at=minutes(1))),
-            "because try 1 failed (ProviderNotDone: sendgrid did not take",
-        ),
-        (
-            facts(job(JobState.RETRYING, PUT_OFF, run_at=minutes(1)), put_off_since=minutes(-3)),
-            "put off because what it needs can't be had now (ProviderUnreachable: twilio can't be reached",
-        ),
-        (
-            facts(job(JobState.RETRYING, RETRIED, run_at=minutes(1)), queue=queue(is_paused=True)),
-            "because the queue notifications is paused",
-        ),
-        # Where it runs.
-        (facts(job(JobState.RUNNING), runner=worker(), started_at=minutes(-2)), "on dairy:7 since 2026-03-05 11:58:00"),
-        (facts(job(JobState.RUNNING)), "no living worker says so"),
-        (
-            facts(job(JobState.RUNNING, progress=Progress(3, 9, "carts")), runner=worker()),
-            "It says that it is at 3 of 9 (carts)",
-        ),
-        (facts(job(JobState.RETRYING, RETRIED), is_lost=True), "It was retrying when Redis lost it"),
-        (facts(job(JobState.QUEUED), queue=None, away=["Redis"]), "Redis can't be asked now"),
-    ],
-)
+CAUSES: list[tuple[JobFacts, str]] = [
+    # Why it failed.
+    (
+        facts(failed(ProviderRefused.__name__, "sendgrid refused the request (400): no such address")),
+        "it was refused (ProviderRefused: sendgrid refused the request (400): no such address)",
+    ),
+    (facts(failed(*CALL, 4, RETRIED)), "each of its 4 tries did, the last one with ProviderNotDone: sendgrid"),
+    (facts(failed("KeyError", "'milk'", 4)), "with KeyError: 'milk', a fault of the program"),
+    (facts(failed(ProviderOutcomeUnknown.__name__, "twilio may have")), "nobody can tell whether it happened"),
+    (facts(failed(*AWAY, 1, PUT_OFF)), "could not be had (ProviderUnreachable: twilio"),
+    (facts(failed("WorkerLost", "the worker died or fell silent 3 times")), "it is probably what kills them"),
+    (facts(failed("JobExpired", "over"), expires_at=minutes(-5)), "it expired at 2026-03-05 11:55:00 UTC"),
+    (facts(failed("TimeLimitExceeded", "too long")), "it still ran at its time limit of 30 min"),
+    (facts(failed("SoftTimeLimitExceeded", "too long")), "it ran into its soft time limit of 25 min"),
+    (facts(failed("UnknownTask", "there is no task 'tel'"), task=None), "there is no task 'tel' in the release"),
+    (
+        facts(failed("UnreadablePayload", "the payload can't be read: it is pickled")),
+        "read: it is pickled. Nothing was run",
+    ),
+    (facts(failed("WrongArguments", "to: is missing")), "because of what was enqueued: to: is missing"),
+    (facts(job(JobState.FAILED)), "with which error is not on record"),
+    # How else it ended.
+    (facts(job(JobState.SUCCEEDED, attempt(AttemptOutcome.SUCCEEDED))), "It succeeded at its first try."),
+    (facts(job(JobState.SUCCEEDED, RETRIED, attempt(AttemptOutcome.SUCCEEDED, 2))), "It succeeded at try 2."),
+    (
+        facts(job(JobState.SUCCEEDED, attempt(AttemptOutcome.SUCCEEDED), result=f"{NOT_KEPT}too deep>")),
+        "What it returned could not be kept: too deep.",
+    ),
+    (facts(job(JobState.CANCELLED, attempt(AttemptOutcome.CANCELLED))), "It was aborted because somebody asked"),
+    (facts(job(JobState.CANCELLED)), "It was discarded while it waited"),
+    (facts(job(JobState.CANCELLED), ended_by="ravi"), "It was discarded by ravi while it waited"),
+    # Why it waits.
+    (facts(job(JobState.QUEUED)), "Nothing holds it up"),
+    (facts(job(JobState.QUEUED), queue=queue(is_paused=True)), "because the queue notifications is paused"),
+    (facts(job(JobState.QUEUED), workers=[]), "no worker that is alive serves the queue notifications"),
+    (facts(job(JobState.QUEUED), workers=[worker(is_draining=True)]), "every worker of the queue notifications is"),
+    (facts(job(JobState.QUEUED), limit="sendgrid"), "the limit sendgrid, which all workers share, is reached"),
+    (facts(job(JobState.QUEUED), queue=queue(running=2, waiting=7)), "all 2 slots of the queue notifications are"),
+    (facts(job(JobState.QUEUED), task=None), "No task is called tell here: it will fail"),
+    (
+        facts(job(JobState.QUEUED, id="outbox:7"), row=RowOfJob("k", None, is_relayed=False)),
+        "in the outbox because no worker has handed it to Redis yet",
+    ),
+    (
+        facts(job(JobState.QUEUED, attempt(AttemptOutcome.HANDED_BACK))),
+        "handed back because its worker was told to",
+    ),
+    (facts(job(JobState.QUEUED, attempt(AttemptOutcome.LOST))), "because its worker died or fell silent"),
+    (facts(job(JobState.SCHEDULED, run_at=minutes(5))), "It waits for its time: it was enqueued for later"),
+    (
+        facts(job(JobState.RETRYING, RETRIED, run_at=minutes(1))),
+        "because try 1 failed (ProviderNotDone: sendgrid did not take",
+    ),
+    (
+        facts(job(JobState.RETRYING, PUT_OFF, run_at=minutes(1)), put_off_since=minutes(-3)),
+        "put off because what it needs can't be had now (ProviderUnreachable: twilio can't be reached",
+    ),
+    (
+        facts(job(JobState.RETRYING, RETRIED, run_at=minutes(1)), queue=queue(is_paused=True)),
+        "because the queue notifications is paused",
+    ),
+    # Where it runs.
+    (facts(job(JobState.RUNNING), runner=worker(), started_at=minutes(-2)), "on dairy:7 since 2026-03-05 11:58:00"),
+    (facts(job(JobState.RUNNING)), "no living worker says so"),
+    (
+        facts(job(JobState.RUNNING, progress=Progress(3, 9, "carts")), runner=worker()),
+        "It says that it is at 3 of 9 (carts)",
+    ),
+    (facts(job(JobState.RETRYING, RETRIED), is_lost=True), "It was retrying when Redis lost it"),
+    (facts(job(JobState.QUEUED), queue=None, away=["Redis"]), "Redis can't be asked now"),
+]
+
+
+@pytest.mark.parametrize(("told", "because"), CAUSES)
 def test_the_cause_is_told(told: JobFacts, because: str) -> None:
     assert because in explain(told).because
+
+
+def test_what_operators_read_of_causes_is_what_they_are_told() -> None:
+    """The tables of docs/operations.md."""
+    page = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    quoted = [
+        phrase.strip()
+        for table in re.findall(r"\| (?:it says|it failed because) \|.*?\n\n", page, flags=re.DOTALL)
+        for cell in re.findall(r"^ *\| (.+?) \| ", table, flags=re.MULTILINE)[2:]
+        for phrase in cell.split(";")
+    ]
+    told = [explain(facts).because for facts, _ in CAUSES]
+
+    patterns = [".*".join(map(re.escape, phrase.split("..."))) for phrase in quoted]
+    assert len(patterns) > 15
+    assert [pattern for pattern in patterns if not any(re.search(pattern, sentence) for sentence in told)] == []
 
 
 @pytest.mark.parametrize(

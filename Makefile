@@ -32,8 +32,8 @@ $(BENCH_STAMP): bench/requirements.lock
 run: $(STAMP)  ## Everything on this machine: servers, demo shop, fake providers, worker, admin API (ONCE=1: one day of the shop)
 	@$(BIN)/python -m app.dev $(if $(ONCE),--once)
 
-test: $(STAMP)  ## All tests
-	@$(BIN)/python -m pytest
+test: $(STAMP)  ## All tests, in a process for each core
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 unit: $(STAMP)  ## Tests without network, database or clock (seconds)
 	@$(BIN)/python -m pytest tests/unit

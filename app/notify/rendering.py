@@ -94,9 +94,9 @@ def render_mail(notification_type: str, context: Mapping[str, object], frontend_
     kind = _known(notification_type)
     facts = _facts(kind, MAIL_CONTEXTS[kind], context, frontend_url)
     # Folded again as a whole: whatever a template or a value does, no header can begin inside the subject.
-    subject = one_line(_render(f"{kind}/subject.txt", facts))
+    subject = one_line(_render(f"{kind}/en/subject.txt", facts))
     facts |= {"subject": subject, "shop_url": frontend_url}
-    return RenderedMail(subject, _render(f"{kind}/body.txt", facts), _render(f"{kind}/body.html", facts))
+    return RenderedMail(subject, _render(f"{kind}/en/body.txt", facts), _render(f"{kind}/en/body.html", facts))
 
 
 def render_sms(notification_type: str, context: Mapping[str, object], frontend_url: str) -> RenderedSms:
@@ -110,7 +110,7 @@ def render_sms(notification_type: str, context: Mapping[str, object], frontend_u
     facts = _facts(kind, SMS_CONTEXTS[kind], context, frontend_url)
     # Words before they are put in: the template is then nothing but the text that is registered with the operators.
     variables = {name: _sms_words(value) for name, value in facts.items()}
-    return RenderedSms(one_line(_render(f"{kind}/sms.txt", variables)), variables)
+    return RenderedSms(one_line(_render(f"{kind}/en/sms.txt", variables)), variables)
 
 
 def _sms_words(value: object) -> str:

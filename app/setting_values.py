@@ -23,35 +23,44 @@ _TOKEN = re.compile("[!-~]+")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9._@-]{1,40}")
 
 _DLT_TEMPLATE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_DLT_VARIABLE = re.compile(r"(\w+)=([A-Za-z0-9_.-]{1,64})", re.ASCII)
+_DLT_VARIABLE = re.compile(r"(\w+)=([A-Za-z0-9_.-]{1,64}(?:\+[A-Za-z0-9_.-]{1,64})*)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class DltTemplate:
-    """A registered SMS: its id at MSG91, and what MSG91 calls each variable that we have a name for."""
+    """A registered SMS: its id at MSG91, and what MSG91 calls each variable that we have a name for.
+
+    A variable with several names is spread over those variables there, which follow one another.
+    """
 
     template_id: str
-    names: Mapping[str, str]
+    names: Mapping[str, tuple[str, ...]]
 
     def __str__(self) -> str:
         """As the setting has it."""
-        return " ".join((self.template_id, *(f"{variable}={name}" for variable, name in self.names.items())))
+        return " ".join(
+            (self.template_id, *(f"{variable}={'+'.join(names)}" for variable, names in self.names.items()))
+        )
 
 
 def dlt_template(*variables: str) -> BeforeValidator:
-    """Reads `ID` or `ID variable=NAME ...`; a variable that is not mentioned has the same name at MSG91."""
+    """Reads `ID` or `ID variable=NAME other=NAME+NAME ...`.
+
+    A variable that is not mentioned has the same name at MSG91.
+    """
 
     def read(value: object) -> object:
         if not isinstance(value, str):
             return value
         template_id, *renamed = value.split() or [""]
         pairs = [_DLT_VARIABLE.fullmatch(word) for word in renamed]
-        names = {variable: variable for variable in variables}
-        names |= {pair[1]: pair[2] for pair in pairs if pair}
+        names = {variable: (variable,) for variable in variables}
+        names |= {pair[1]: tuple(pair[2].split("+")) for pair in pairs if pair}
         if not _DLT_TEMPLATE_ID.fullmatch(template_id) or None in pairs or names.keys() != set(variables):
             known = " ".join(f"{variable}=NAME" for variable in variables)
             raise ValueError(f"must be the template's id, and what MSG91 calls its variables: ID {known}")
-        if len(set(names.values())) < len(names):
+        theirs = [name for several in names.values() for name in several]
+        if len(set(theirs)) < len(theirs):
             raise ValueError("has one name for two variables")
         return DltTemplate(template_id, names)
 
@@ -222,5 +231,16 @@ MailAddress = Annotated[str, AfterValidator(_ascii_address)]
 MailAddresses = Annotated[tuple[MailAddress, ...], NoDecode, BeforeValidator(_separated_by_commas)]
 ListUnsubscribe = Annotated[str, AfterValidator(_list_unsubscribe)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$")]
-DltTemplateOrNone = Annotated[DltTemplate | None, NoDecode]
+OrderConfirmationDlt = Annotated[DltTemplate | None, NoDecode, dlt_template("order_number", "order_total")]
+OrderShippedDlt = Annotated[
+    DltTemplate | None, NoDecode, dlt_template("order_number", "tracking_info", "expected_delivery")
+]
+PaymentFailedDlt = Annotated[DltTemplate | None, NoDecode, dlt_template("order_number", "retry_payment_url")]
+SubscriptionRenewalDlt = Annotated[DltTemplate | None, NoDecode, dlt_template("product_name", "amount")]
+DeliverySkippedDlt = Annotated[
+    DltTemplate | None, NoDecode, dlt_template("product_name", "delivery_dates", "reason", "subscription_url")
+]
+SubscriptionPausedDlt = Annotated[
+    DltTemplate | None, NoDecode, dlt_template("product_name", "refusals", "subscription_url")
+]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import (
     Field,
@@ -20,7 +20,7 @@ from app.setting_values import (
     ApiToken,
     ApiTokens,
     Countries,
-    DltTemplateOrNone,
+    DeliverySkippedDlt,
     EmailProviders,
     HostName,
     InFlight,
@@ -29,17 +29,21 @@ from app.setting_values import (
     LogLevel,
     MailAddress,
     MailAddresses,
+    OrderConfirmationDlt,
+    OrderShippedDlt,
     Origin,
+    PaymentFailedDlt,
     PerSecond,
     PostgresUrl,
     RedisUrl,
     SmsProviders,
+    SubscriptionPausedDlt,
+    SubscriptionRenewalDlt,
     TimeOfDay,
     Timezone,
     UserNumber,
     WebUrl,
     api_tokens,
-    dlt_template,
 )
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
@@ -206,21 +210,20 @@ class Settings(OperationsSettings):
     msg91_base_url: Origin = "https://control.msg91.com"
     msg91_max_per_second: PerSecond | None = None
     msg91_max_in_flight: InFlight | None = None
-    # Each type's DLT template: its id at MSG91, then `variable=NAME` for each that has another name there.
-    msg91_template_order_confirmation: Annotated[DltTemplateOrNone, dlt_template("order_number", "order_total")] = None
-    msg91_template_order_shipped: Annotated[
-        DltTemplateOrNone, dlt_template("order_number", "tracking_info", "expected_delivery")
-    ] = None
-    msg91_template_payment_failed: Annotated[DltTemplateOrNone, dlt_template("order_number", "retry_payment_url")] = (
-        None
-    )
-    msg91_template_subscription_renewal: Annotated[DltTemplateOrNone, dlt_template("product_name", "amount")] = None
-    msg91_template_delivery_skipped: Annotated[
-        DltTemplateOrNone, dlt_template("product_name", "delivery_dates", "reason", "subscription_url")
-    ] = None
-    msg91_template_subscription_paused: Annotated[
-        DltTemplateOrNone, dlt_template("product_name", "refusals", "subscription_url")
-    ] = None
+    # Each type's DLT template: its id at MSG91, then `variable=NAME` for each that has another name there. Without the
+    # one in Hindi MSG91 sends the type in English.
+    msg91_template_order_confirmation: OrderConfirmationDlt = None
+    msg91_template_order_shipped: OrderShippedDlt = None
+    msg91_template_payment_failed: PaymentFailedDlt = None
+    msg91_template_subscription_renewal: SubscriptionRenewalDlt = None
+    msg91_template_delivery_skipped: DeliverySkippedDlt = None
+    msg91_template_subscription_paused: SubscriptionPausedDlt = None
+    msg91_template_order_confirmation_hi: OrderConfirmationDlt = None
+    msg91_template_order_shipped_hi: OrderShippedDlt = None
+    msg91_template_payment_failed_hi: PaymentFailedDlt = None
+    msg91_template_subscription_renewal_hi: SubscriptionRenewalDlt = None
+    msg91_template_delivery_skipped_hi: DeliverySkippedDlt = None
+    msg91_template_subscription_paused_hi: SubscriptionPausedDlt = None
 
     # A provider is left alone when so many per cent of at least so many calls within so many seconds failed (of fewer
     # calls: five in a row); then it is tried again after 5 seconds, and each time that fails after twice as long.

@@ -36,11 +36,12 @@ def development_settings(state: Path, fakes_url: str, smtp_port: int) -> dict[st
         "MSG91_AUTH_KEY": msg91.AUTH_KEY,
         "MSG91_BASE_URL": fakes_url,
         **{
-            f"MSG91_TEMPLATE_{kind}": f"flow-{kind.lower().replace('_', '-')}"
+            f"MSG91_TEMPLATE_{text}": f"flow-{text.lower().replace('_', '-')}"
             for kind in (
                 *("ORDER_CONFIRMATION", "ORDER_SHIPPED", "PAYMENT_FAILED"),
                 *("SUBSCRIPTION_RENEWAL", "DELIVERY_SKIPPED", "SUBSCRIPTION_PAUSED"),
             )
+            for text in (kind, f"{kind}_HI")
         },
         "RAZORPAY_KEY_ID": razorpay.KEY_ID,
         "RAZORPAY_KEY_SECRET": razorpay.KEY_SECRET,

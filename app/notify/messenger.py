@@ -77,6 +77,10 @@ class Messenger:
         self._limits = {limit.name: limit for limit in limits if limit}
         self._on_switch = on_switch
 
+    def carries(self, template: str, locale: str) -> bool:
+        """Whether any provider can send the SMS of this type in this language."""
+        return any(provider.carries(template, locale) for provider in self._sms)
+
     async def send_mail(
         self, context: Context, *, to: str, subject: str, text: str, html: str | None, template: str | None = None
     ) -> SentMessage:
@@ -93,18 +97,21 @@ class Messenger:
         to: str,
         text: str,
         template: str | None = None,
+        locale: str = "en",
         variables: Mapping[str, str] | None = None,
     ) -> SentMessage:
         """The SMS's fate. Raises Refused, NotDone (OverLimit) or OutcomeUnknown where it was not sent.
 
-        `variables` are what the template's text was filled in with, for a provider that has the text already.
+        `variables` are what the template's text in that language was filled in with, for a provider that has the text
+        already.
         """
         message = _new_message(context, "sms", template, mask_phone(to), self._sms[0].name, size_of(text))
-        sms = Sms(to=to, text=text, key=_key(message), template=template, variables=variables or {})
+        key = _key(message)
+        sms = Sms(to=to, text=text, key=key, template=template, locale=locale, variables=variables or {})
         ways = [
             self._way(provider.name, partial(provider.send, sms), partial(_found, provider, sms))
             for provider in self._sms
-            if provider.carries(sms)
+            if provider.carries(template, locale)
         ]
         if not ways:
             # It will refuse without a request, which tells nothing of how it is.

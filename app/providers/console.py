@@ -22,7 +22,7 @@ class Console:
         log.info("console.sent", channel=channel, key=message.key, message_id=message_id)
         return message_id
 
-    def carries(self, sms: Sms) -> bool:  # noqa: ARG002 -- any
+    def carries(self, template: str | None, locale: str) -> bool:  # noqa: ARG002 -- any
         return True
 
     async def find(self, sms: Sms, *, since: datetime, until: datetime) -> str | None:  # noqa: ARG002 -- asked only about failures

@@ -1,6 +1,6 @@
 """MSG91's flow API, which sends registered (DLT) texts only."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -99,11 +99,11 @@ class Msg91:
         *,
         base_url: str,
         auth_key: SecretStr,
-        templates: Mapping[str, DltTemplate],
+        templates: Mapping[tuple[str, str], DltTemplate],
         sender_id: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`templates` by type of notification. `sender_id` None leaves the sender to the flow."""
+        """`templates` by type of notification and language. `sender_id` None leaves the sender to the flow."""
         self._client = client
         self._url = httpx.URL(f"{base_url}/api/v5/flow")
         self._headers = httpx.Headers({"authkey": auth_key.get_secret_value(), "Accept": "application/json"})
@@ -111,9 +111,9 @@ class Msg91:
         self._sender_id = sender_id
         self._now = now
 
-    def carries(self, sms: Sms) -> bool:
+    def carries(self, template: str | None, locale: str) -> bool:
         """Only what has a registered text."""
-        return sms.template in self._templates
+        return (template, locale) in self._templates
 
     async def send(self, sms: Sms) -> str:
         """As `SmsProvider.send`. Refuses what has no registered text, free text among it, without a request."""
@@ -136,12 +136,16 @@ class Msg91:
         raise ProviderOutcomeUnknown(self.name, "report", "it can't be asked for a message without its id")
 
     def _body(self, sms: Sms) -> dict[str, Any]:
-        template = self._templates.get(sms.template or "")
+        template = self._templates.get((sms.template or "", sms.locale))
         if template is None:
-            what = "free text" if sms.template is None else sms.template
+            what = "free text" if sms.template is None else f"{sms.template} ({sms.locale})"
             words = f"it sends registered texts only, and {what} has no DLT template"
             raise ProviderRefused(self.name, "no template", words)
-        variables = {name: sms.variables[ours] for ours, name in template.names.items()}
+        variables = {
+            name: part
+            for ours, names in template.names.items()
+            for name, part in zip(names, _in_parts(sms.variables[ours], len(names)), strict=True)
+        }
         body: dict[str, Any] = {
             "template_id": template.template_id,
             "short_url": "0",
@@ -166,3 +170,13 @@ class Msg91:
         outcome = _OUTCOMES.get(code) or _OUTCOMES_BY_HUNDRED.get(answer.status_code // 100, ProviderOutcomeUnknown)
         wait = _DISCARDED_FOR if code == _DISCARDS else retry_after(answer, self._now())
         return outcome(self.name, code, masked(said.words or answer.reason_phrase, sms.to), retry_after=wait)
+
+
+def _in_parts(words: str, number: int) -> Iterator[str]:
+    """The words in so many parts of the same length, give or take one character: none is empty that needn't be."""
+    length, longer = divmod(len(words), number)
+    start = 0
+    for part in range(number):
+        end = start + length + (part < longer)
+        yield words[start:end]
+        start = end

@@ -11,21 +11,25 @@ class Sms:
     """One text to one number in E.164. `key` names it for us, so it holds nothing personal.
 
     `template` is the type of notification, None for free text, and `variables` are what that type's text was filled
-    in with: some providers are given these instead of the text.
+    in with: some providers are given these instead of the text. `locale` is the language of that text.
     """
 
     to: str = field(repr=False)
     text: str = field(repr=False)
     key: str
     template: str | None = None
+    locale: str = "en"
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class SmsProvider(Protocol):
     name: str
 
-    def carries(self, sms: Sms, /) -> bool:
-        """Whether it can send such a text at all; it refuses others without a request."""
+    def carries(self, template: str | None, locale: str, /) -> bool:
+        """Whether it can send the text of this type in this language, or free text (None), at all.
+
+        It refuses others without a request.
+        """
         ...
 
     async def send(self, sms: Sms, /) -> str:

@@ -34,8 +34,8 @@ class TimedSms:
         self._provider = provider
         self._on_call = on_call
 
-    def carries(self, sms: Sms, /) -> bool:
-        return self._provider.carries(sms)
+    def carries(self, template: str | None, locale: str, /) -> bool:
+        return self._provider.carries(template, locale)
 
     async def send(self, sms: Sms, /) -> str:
         return await _timed(self.name, self._provider.send(sms), self._on_call)

@@ -101,7 +101,7 @@ class Twilio:
         self._sender = {"MessagingServiceSid" if phone_number.startswith("MG") else "From": phone_number}
         self._now = now
 
-    def carries(self, sms: Sms) -> bool:  # noqa: ARG002 -- any
+    def carries(self, template: str | None, locale: str) -> bool:  # noqa: ARG002 -- any
         return True
 
     async def send(self, sms: Sms) -> str:

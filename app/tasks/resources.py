@@ -16,9 +16,10 @@ from app.jobs.breaker_store import BreakerStore
 from app.jobs.context import Resources
 from app.jobs.limits import Limit
 from app.notify.ledger import MessageLedger
+from app.notify.locales import Locale
 from app.notify.messenger import Messenger, SwitchHook
 from app.notify.outages import OutageLog
-from app.notify.types import NotificationType
+from app.notify.types import SMS_CONTEXTS
 from app.providers.console import Console
 from app.providers.http import http_client
 from app.providers.mail import EmailProvider, Sender
@@ -168,13 +169,13 @@ def _sender(settings: Settings, email: str | None) -> Sender:
     return Sender(email=email or "", reply_to=settings.email_reply_to, list_unsubscribe=settings.email_list_unsubscribe)
 
 
-def _dlt_templates(settings: Settings) -> Mapping[str, DltTemplate]:
+def _dlt_templates(settings: Settings) -> Mapping[tuple[str, str], DltTemplate]:
+    """By type and language."""
     templates = {
-        NotificationType.ORDER_CONFIRMATION: settings.msg91_template_order_confirmation,
-        NotificationType.ORDER_SHIPPED: settings.msg91_template_order_shipped,
-        NotificationType.PAYMENT_FAILED: settings.msg91_template_payment_failed,
-        NotificationType.SUBSCRIPTION_RENEWAL: settings.msg91_template_subscription_renewal,
-        NotificationType.DELIVERY_SKIPPED: settings.msg91_template_delivery_skipped,
-        NotificationType.SUBSCRIPTION_PAUSED: settings.msg91_template_subscription_paused,
+        (kind.value, locale.value): getattr(
+            settings, f"msg91_template_{kind}{'' if locale is Locale.EN else f'_{locale}'}"
+        )
+        for kind in SMS_CONTEXTS
+        for locale in Locale
     }
-    return {kind: template for kind, template in templates.items() if template is not None}
+    return {text: template for text, template in templates.items() if template is not None}

@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,12 @@ from app.providers.sms import Sms, SmsProvider
 from app.setting_values import DltTemplate
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-TEMPLATES = {"order_confirmation": DltTemplate("65f0c1d2", {"order_number": "VAR1", "order_total": "total"})}
+TEMPLATES = {
+    ("order_confirmation", "en"): DltTemplate("65f0c1d2", {"order_number": ("VAR1",), "order_total": ("total",)}),
+    ("order_confirmation", "hi"): DltTemplate(
+        "65f0c1d3", {"order_number": ("V1", "V2", "V3"), "order_total": ("order_total",)}
+    ),
+}
 SMS = Sms(
     to="+919812345678",
     text="Your order ORD-7 is confirmed.",
@@ -83,13 +89,44 @@ async def test_the_request_names_the_registered_text_and_its_variables() -> None
     }
 
 
+@pytest.mark.parametrize(
+    ("order_number", "parts"),
+    [
+        ("ORD-20260305-000042", ["ORD-202", "60305-", "000042"]),
+        ("x" * 90, ["x" * 30] * 3),
+        ("ORD", ["O", "R", "D"]),
+        ("O", ["O", "", ""]),
+    ],
+)
+async def test_a_text_in_hindi_has_its_own_template_and_a_variable_may_be_spread_over_several(
+    order_number: str, parts: list[str]
+) -> None:
+    variables = {"order_number": order_number, "order_total": "₹45.00"}
+    request = await sent(replace(SMS, locale="hi", variables=variables))
+
+    body = json.loads(request.content)
+    assert body["template_id"] == "65f0c1d3"
+    assert body["recipients"] == [
+        {"mobiles": "919812345678", "V1": parts[0], "V2": parts[1], "V3": parts[2], "order_total": "₹45.00"}
+    ]
+
+
+def test_only_what_is_registered_in_a_language_is_carried_in_it() -> None:
+    provider = msg91(ACCEPTED)
+
+    assert provider.carries("order_confirmation", "hi")
+    assert not provider.carries("order_confirmation", "mr")
+    assert not provider.carries("order_shipped", "en")
+    assert not provider.carries(None, "en")
+
+
 async def test_a_sender_of_our_own_is_named() -> None:
     assert json.loads((await sent(SMS, sender_id="INDSTR")).content)["sender"] == "INDSTR"
 
 
 @pytest.mark.parametrize(
     ("template", "says"),
-    [(None, "free text has no DLT template"), ("order_eaten", "order_eaten has no DLT template")],
+    [(None, "free text has no DLT template"), ("order_eaten", r"order_eaten \(en\) has no DLT template")],
 )
 async def test_what_is_not_registered_is_refused_without_a_request(template: str | None, says: str) -> None:
     def never(request: httpx.Request) -> httpx.Response:

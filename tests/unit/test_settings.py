@@ -148,6 +148,8 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_no=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "order_number=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_number=V order_total=V", "one name for two"),
+        ("MSG91_TEMPLATE_ORDER_CONFIRMATION_HI", "65f0 order_number=V+W order_total=W", "one name for two"),
+        ("MSG91_TEMPLATE_ORDER_CONFIRMATION_HI", "65f0 order_number=V+", "ID order_number=NAME order_total=NAME"),
         ("OWNER_EMAIL", "asha@example.com; ravi@example.com", "@-sign"),
         ("AUDIT_LOG_CLEANUP_AT", "4", "time of day"),
         ("SESSION_CLEANUP_AT", "24:00", "time of day"),
@@ -217,6 +219,16 @@ def test_providers_are_in_the_order_in_which_they_take_over(environment: pytest.
     assert settings.sms_provider == ("twilio",)
 
 
+def test_a_variable_may_be_spread_over_several_of_msg91s(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("MSG91_TEMPLATE_PAYMENT_FAILED_HI", "65f0c1d2 retry_payment_url=V2+V3+V4")
+
+    template = read().msg91_template_payment_failed_hi
+
+    assert template is not None
+    assert template.names == {"order_number": ("order_number",), "retry_payment_url": ("V2", "V3", "V4")}
+    assert str(template) == "65f0c1d2 order_number=order_number retry_payment_url=V2+V3+V4"
+
+
 def test_a_template_says_what_msg91_calls_our_variables(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("MSG91_TEMPLATE_ORDER_CONFIRMATION", " 65f0c1d2  order_total=VAR2 ")
 
@@ -224,16 +236,17 @@ def test_a_template_says_what_msg91_calls_our_variables(environment: pytest.Monk
 
     assert template is not None
     assert template.template_id == "65f0c1d2"
-    assert template.names == {"order_number": "order_number", "order_total": "VAR2"}
+    assert template.names == {"order_number": ("order_number",), "order_total": ("VAR2",)}
 
 
 @pytest.mark.parametrize("kind", SMS_CONTEXTS)
+@pytest.mark.parametrize("ending", ["", "_hi"])
 def test_the_template_of_each_type_of_sms_has_all_its_variables(
-    environment: pytest.MonkeyPatch, kind: NotificationType
+    environment: pytest.MonkeyPatch, kind: NotificationType, ending: str
 ) -> None:
-    environment.setenv(f"MSG91_TEMPLATE_{kind.value.upper()}", "65f0c1d2")
+    environment.setenv(f"MSG91_TEMPLATE_{kind.value.upper()}{ending.upper()}", "65f0c1d2")
 
-    template = getattr(read(), f"msg91_template_{kind.value}")
+    template = getattr(read(), f"msg91_template_{kind.value}{ending}")
 
     assert template.names.keys() == SMS_CONTEXTS[kind].model_fields.keys()
 

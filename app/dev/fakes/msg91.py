@@ -15,8 +15,7 @@ from app.dev.fakes.inbox import Message, Provider
 from app.dev.fakes.provider import Clock, Reply, media_type, telling_headers
 
 AUTH_KEY = "authkey-of-the-fake"
-# Template ids with the variables of the flows behind them: our own names, so that settings need only the id.
-TEMPLATES: Mapping[str, frozenset[str]] = {
+_FLOWS: Mapping[str, frozenset[str]] = {
     "flow-order-confirmation": frozenset({"order_number", "order_total"}),
     "flow-order-shipped": frozenset({"order_number", "tracking_info", "expected_delivery"}),
     "flow-payment-failed": frozenset({"order_number", "retry_payment_url"}),
@@ -24,6 +23,9 @@ TEMPLATES: Mapping[str, frozenset[str]] = {
     "flow-delivery-skipped": frozenset({"product_name", "delivery_dates", "reason", "subscription_url"}),
     "flow-subscription-paused": frozenset({"product_name", "refusals", "subscription_url"}),
 }
+# Template ids with the variables of the flows behind them: our own names, so that settings need only the id. Those in
+# Hindi have the same.
+TEMPLATES: Mapping[str, frozenset[str]] = {**_FLOWS, **{f"{flow}-hi": names for flow, names in _FLOWS.items()}}
 # By code. The flow API tells most of these with status 200.
 REFUSALS: Mapping[int, str] = {
     202: "Invalid mobile number {}",

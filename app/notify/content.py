@@ -6,7 +6,9 @@ Each has a length limit on the text itself: pydantic looks for lone surrogates o
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationInfo
+
+from app.notify.locales import WORDS, Locale
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_SMS_CHARACTERS = 1600  # Twilio takes no more
@@ -18,6 +20,15 @@ _GAP = re.compile(rf"(?:{_CONTROL.pattern}|\s)+")
 _WEB_LINK = re.compile(
     r"https?://[^\s\x00-\x1f\x7f-\x9f<>\"\\/?#@:]+(:\d+)?([/?#][^\s\x00-\x1f\x7f-\x9f<>\"\\]*)?", re.IGNORECASE
 )
+
+
+def in_locale(locale: Locale) -> dict[str, Locale]:
+    """The context in which a message's context is validated; without one it is English."""
+    return {"locale": locale}
+
+
+def locale_of(info: ValidationInfo) -> Locale:
+    return Locale((info.context or {}).get("locale", Locale.EN))
 
 
 def one_line(text: str) -> str:
@@ -50,6 +61,10 @@ def _filled_line(text: str) -> str:
     if line := one_line(text):
         return line
     raise ValueError("is empty")
+
+
+def _product_name(text: str, info: ValidationInfo) -> str:
+    return one_line(text) or WORDS[locale_of(info)].product
 
 
 def _address(text: str) -> str:
@@ -93,10 +108,11 @@ OrderNumber = Annotated[str, StringConstraints(max_length=100), AfterValidator(_
 Name = Annotated[str, StringConstraints(max_length=255), AfterValidator(one_line)]
 """May be empty: who never gave a name still gets the message, greeted without one."""
 
-ProductName = Annotated[
-    str, StringConstraints(max_length=500), AfterValidator(lambda name: one_line(name) or "product")
-]
-"""May be empty, as the shop's may, and is "product" then: nobody's message waits for a name."""
+ProductAsKept = Annotated[str, StringConstraints(max_length=500), AfterValidator(one_line)]
+"""What the shop keeps as a product's name, which may be empty."""
+
+ProductName = Annotated[str, StringConstraints(max_length=500), AfterValidator(_product_name)]
+"""The same where it is shown: an empty one is "product", in the message's language. Nobody's waits for a name."""
 
 Address = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_address)]
 """One line of the address to a line; empty ones are left out."""
@@ -107,6 +123,9 @@ OptionalWebLink = Annotated[WebLink | None, BeforeValidator(_empty_is_absent)]
 
 
 class Context(BaseModel):
-    """What a template may use. A mail's context holds everything that the SMS of its type does."""
+    """What a template may use. A mail's context holds everything that the SMS of its type does.
+
+    It is validated with `in_locale` of the language in which the message is written.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)

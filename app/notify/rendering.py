@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,8 +13,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.errors import Refused
-from app.notify.content import Context, one_line
-from app.notify.formats import counted, days_briefly, how_often, long_date, rupees, rupees_sms
+from app.notify.content import Context, in_locale, one_line
+from app.notify.formats import counted, days_briefly, days_sms, how_often, long_date, rupees, rupees_sms
+from app.notify.locales import WORDS, Locale
 from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, NotificationType
 
 # A single one of these in a product's name turns the SMS from 160 characters a segment to 70.
@@ -21,20 +23,32 @@ _GSM7_FOR_TYPOGRAPHY = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "₹": "Rs "}  # noqa: RUF001
 )
 
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=select_autoescape(["html"]),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    auto_reload=False,
-)
-_templates.filters |= {
-    "rupees": rupees,
-    "long_date": long_date,
-    "days_briefly": days_briefly,
-    "counted": counted,
-    "how_often": how_often,
+_FOLDER = Path(__file__).parent / "templates"
+
+
+def _environment(locale: Locale) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.globals["words"] = WORDS[locale]
+    environment.filters |= {
+        "rupees": partial(rupees, locale=locale),
+        "long_date": partial(long_date, locale=locale),
+        "days_briefly": partial(days_briefly, locale=locale),
+        "how_often": partial(how_often, locale=locale),
+        "counted": counted,
+    }
+    return environment
+
+
+_environments: Mapping[Locale, Environment] = {locale: _environment(locale) for locale in Locale}
+_written_in: Mapping[NotificationType, frozenset[Locale]] = {
+    kind: frozenset(locale for locale in Locale if (_FOLDER / kind / locale).is_dir()) for kind in NotificationType
 }
 
 
@@ -49,10 +63,11 @@ class RenderedMail:
 
 @dataclass(frozen=True, slots=True)
 class RenderedSms:
-    """`variables` are the words that stand in `text` where its template has their names."""
+    """`variables` are the words that stand in `text` where its template has their names; `locale` is its language."""
 
     text: str
     variables: Mapping[str, str]
+    locale: Locale
 
 
 class UnknownNotification(Refused):
@@ -86,44 +101,55 @@ class ContextIncomplete(Refused):
         return f"context of {self.notification_type}: {faults}"
 
 
-def render_mail(notification_type: str, context: Mapping[str, object], frontend_url: str) -> RenderedMail:
+def render_mail(
+    notification_type: str, context: Mapping[str, object], frontend_url: str, locale: Locale = Locale.EN
+) -> RenderedMail:
     """The mail of this type; `frontend_url` (no slash at its end) is where links lead that aren't given.
 
-    Raises UnknownNotification, or ContextIncomplete where the context lacks something or holds it wrong.
+    Types that are not written in the language, as the owner's, are in English. Raises UnknownNotification, or
+    ContextIncomplete where the context lacks something or holds it wrong.
     """
     kind = _known(notification_type)
-    facts = _facts(kind, MAIL_CONTEXTS[kind], context, frontend_url)
+    spoken = _spoken(kind, locale)
+    facts = _facts(kind, MAIL_CONTEXTS[kind], context, frontend_url, spoken)
     # Folded again as a whole: whatever a template or a value does, no header can begin inside the subject.
-    subject = one_line(_render(f"{kind}/en/subject.txt", facts))
+    subject = one_line(_render(kind, spoken, "subject.txt", facts))
     facts |= {"subject": subject, "shop_url": frontend_url}
-    return RenderedMail(subject, _render(f"{kind}/en/body.txt", facts), _render(f"{kind}/en/body.html", facts))
+    return RenderedMail(subject, _render(kind, spoken, "body.txt", facts), _render(kind, spoken, "body.html", facts))
 
 
-def render_sms(notification_type: str, context: Mapping[str, object], frontend_url: str) -> RenderedSms:
-    """The text message of this type, in GSM-7 where the context's values allow it.
+def render_sms(
+    notification_type: str, context: Mapping[str, object], frontend_url: str, locale: Locale = Locale.EN
+) -> RenderedSms:
+    """The text message of this type: in English in GSM-7 where the context's values allow it, else in UCS-2.
 
     Raises UnknownNotification, NoSmsForType, or ContextIncomplete as `render_mail` does.
     """
     kind = _known(notification_type)
     if kind not in SMS_CONTEXTS:
         raise NoSmsForType(kind)
-    facts = _facts(kind, SMS_CONTEXTS[kind], context, frontend_url)
+    spoken = _spoken(kind, locale)
+    facts = _facts(kind, SMS_CONTEXTS[kind], context, frontend_url, spoken)
     # Words before they are put in: the template is then nothing but the text that is registered with the operators.
-    variables = {name: _sms_words(value) for name, value in facts.items()}
-    return RenderedSms(one_line(_render(f"{kind}/en/sms.txt", variables)), variables)
+    variables = {name: _sms_words(value, spoken) for name, value in facts.items()}
+    return RenderedSms(one_line(_render(kind, spoken, "sms.txt", variables)), variables, spoken)
 
 
-def _sms_words(value: object) -> str:
+def _sms_words(value: object, locale: Locale) -> str:
     match value:
         case Decimal():
-            words = rupees_sms(value)
+            words = rupees_sms(value, locale)
         case date():
-            words = long_date(value)
+            words = long_date(value, locale)
         case tuple():
-            words = days_briefly(value)
+            words = days_sms(value, locale)
         case _:
             words = str(value)
-    return one_line(words.translate(_GSM7_FOR_TYPOGRAPHY))
+    return one_line(words.translate(_GSM7_FOR_TYPOGRAPHY) if locale is Locale.EN else words)
+
+
+def _spoken(kind: NotificationType, locale: Locale) -> Locale:
+    return locale if locale in _written_in[kind] else Locale.EN
 
 
 def _known(notification_type: str) -> NotificationType:
@@ -134,10 +160,14 @@ def _known(notification_type: str) -> NotificationType:
 
 
 def _facts(
-    kind: NotificationType, model: type[Context], context: Mapping[str, object], frontend_url: str
+    kind: NotificationType,
+    model: type[Context],
+    context: Mapping[str, object],
+    frontend_url: str,
+    locale: Locale,
 ) -> dict[str, object]:
     try:
-        facts: dict[str, object] = dict(model.model_validate(dict(context)))
+        facts: dict[str, object] = dict(model.model_validate(dict(context), context=in_locale(locale)))
     except ValidationError as error:
         raise ContextIncomplete(kind, [_fault(details) for details in error.errors()]) from error
     for key, path in DEFAULT_PATHS.items():
@@ -152,5 +182,5 @@ def _fault(details: ErrorDetails) -> tuple[str, str]:
     return str(details["loc"][0]), sentence
 
 
-def _render(template: str, facts: Mapping[str, object]) -> str:
-    return _templates.get_template(template).render(facts)
+def _render(kind: NotificationType, locale: Locale, template: str, facts: Mapping[str, object]) -> str:
+    return _environments[locale].get_template(f"{kind}/{locale}/{template}").render(facts)

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BeforeValidator, TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter, ValidationInfo
 
-from app.notify.content import Line
+from app.notify.content import Line, locale_of
+from app.notify.locales import Locale
 
 GOES_ON = "There is nothing for you to do: your subscription goes on as it is."
+GOES_ON_HI = "आपको कुछ करने की ज़रूरत नहीं है: आपका सब्सक्रिप्शन पहले की तरह चलता रहेगा।"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Skip:
 
 # By SkipReason of the ledger of charges. Only what is so whatever became of it otherwise: that a day was missed may be
 # our fault or that of a subscription which rested, and who pays by invoice may have paid for it in advance.
-SKIPS: Mapping[str, Skip] = {
+_ENGLISH: Mapping[str, Skip] = {
     "missed": Skip("the day has passed", "The day passed without a delivery", GOES_ON),
     "customer_inactive": Skip(
         "your account is not active",
@@ -80,13 +82,67 @@ SKIPS: Mapping[str, Skip] = {
 }
 
 
+_HINDI: Mapping[str, Skip] = {
+    "missed": Skip("वह दिन निकल चुका है", "वह दिन बिना डिलीवरी के निकल गया", GOES_ON_HI),
+    "customer_inactive": Skip(
+        "आपका खाता चालू नहीं है",
+        "आपका खाता चालू नहीं है",
+        "फिर से डिलीवरी पाने के लिए कृपया हमसे संपर्क करें।",
+    ),
+    "product_inactive": Skip(
+        "अभी बिक्री में नहीं है",
+        "यह उत्पाद अभी बिक्री में नहीं है",
+        "बिक्री फिर शुरू होने पर आपका सब्सक्रिप्शन चलता रहेगा। इंतज़ार न करना चाहें, तो आप उसे रोक या बंद कर सकते हैं।",
+    ),
+    "address_missing": Skip(
+        "डिलीवरी का पता नहीं है",
+        "आपके सब्सक्रिप्शन में आपका कोई डिलीवरी पता नहीं है",
+        "कृपया अपने सब्सक्रिप्शन के लिए पता चुनें।",
+    ),
+    "price_too_low": Skip("कीमत तय नहीं है", "इस उत्पाद की कीमत ठीक से तय नहीं है", GOES_ON_HI),
+    "mandate_missing": Skip(
+        "भुगतान सेट नहीं है",
+        "आपके सब्सक्रिप्शन के लिए भुगतान सेट नहीं है",
+        "कृपया अपने सब्सक्रिप्शन के लिए भुगतान सेट करें।",
+    ),
+    "mandate_expired": Skip(
+        "ऑटोपे की अवधि समाप्त हो गई",
+        "अपने-आप भुगतान लेने की आपकी अनुमति (ऑटोपे) की अवधि समाप्त हो गई है",
+        "कृपया अपने सब्सक्रिप्शन के लिए ऑटोपे फिर से सेट करें।",
+    ),
+    "mandate_too_small": Skip(
+        "आपकी ऑटोपे सीमा कम है",
+        "कीमत उस सीमा से ज़्यादा है जो आपने अपने-आप होने वाले भुगतान (ऑटोपे) के लिए तय की है",
+        "कृपया ज़्यादा सीमा के साथ ऑटोपे फिर से सेट करें।",
+    ),
+    "no_stock": Skip("स्टॉक ख़त्म हो गया", "उस दिन के लिए इसका स्टॉक ख़त्म हो गया", GOES_ON_HI),
+    "debit_under_way": Skip(
+        "पिछला भुगतान पूरा नहीं हुआ",
+        "पिछली डिलीवरी का भुगतान तब तक पूरा नहीं हुआ था",
+        GOES_ON_HI,
+    ),
+    "not_charged_in_time": Skip(
+        "भुगतान समय पर नहीं हो पाया",
+        "हम समय पर भुगतान नहीं ले पाए, और हमने कोई राशि नहीं ली",
+        GOES_ON_HI,
+    ),
+    "run_paused": Skip(
+        "डिलीवरी रोकी गई थी",
+        "उस दिन की डिलीवरी हमने जाँच के लिए रोकी थीं, और यह डिलीवरी समय पर नहीं हो पाई",
+        GOES_ON_HI,
+    ),
+}
+
+SKIPS: Mapping[Locale, Mapping[str, Skip]] = {Locale.EN: _ENGLISH, Locale.HI: _HINDI}
+
+
 _WORDS: TypeAdapter[str] = TypeAdapter(Line)
 
 
-def _skip(reason: object) -> object:
+def _skip(reason: object, info: ValidationInfo) -> object:
     if not isinstance(reason, str):
         return reason
-    return SKIPS.get(reason) or Skip(briefly=(words := _WORDS.validate_python(reason)), why=words)
+    return SKIPS[locale_of(info)].get(reason) or Skip(briefly=(words := _WORDS.validate_python(reason)), why=words)
 
 
 SkipOrWords = Annotated[Skip, BeforeValidator(_skip)]

@@ -27,6 +27,9 @@ class NotificationType(StrEnum):
     EMAIL_VERIFICATION = "email_verification"
 
 
+TO_OWNER = frozenset({NotificationType.STOCK_OUT, NotificationType.RUN_REPORT, NotificationType.RUN_PAUSED})
+"""The others go to customers, and are there in every language."""
+
 DEFAULT_PATHS: Mapping[str, str] = {
     "order_tracking_url": "/orders/{order_number}",
     "retry_payment_url": "/orders/{order_number}/pay",

@@ -9,9 +9,10 @@ from pydantic import Field, Strict
 
 from app.jobs.context import Context
 from app.jobs.queues import Queue
-from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, ProductName, SmsText, Subject
+from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, ProductAsKept, SmsText, Subject
 from app.notify.effects import Messages
 from app.notify.formats import MOST_DATES, CustomerDate, ExpectedDelivery, Rupees
+from app.notify.locales import Locale
 from app.notify.messenger import Messenger, SentMessage
 from app.notify.recipients import EmailAddress, EmailAsKept, PhoneAsKept, PhoneNumber
 from app.notify.rendering import ContextIncomplete, NoSmsForType, render_mail, render_sms
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     ExpectedDay = date | str
     Others = Sequence[Mapping[str, Any]]
     Kind = NotificationType | str
+    Language = Locale | str
 else:
     Amount = Rupees
     Day = CustomerDate
@@ -35,6 +37,7 @@ else:
     ExpectedDay = ExpectedDelivery
     Others = Annotated[list[OtherDelivery], Field(max_length=MOST_DELIVERIES - 1)]
     Kind = NotificationType
+    Language = Locale
 
 Refusals = Annotated[int, Strict(), Field(ge=1)]
 Faults = Sequence[tuple[str, str]]
@@ -86,33 +89,33 @@ async def send_sms_task(ctx: Context, phone: PhoneNumber, message: SmsText) -> S
 # The context of a password reset or a verification has a link that lets whoever has it in.
 @task(
     queue=Queue.NOTIFICATIONS,
-    visible={"notification_type"},
+    visible={"notification_type", "locale"},
     secret={"context"},
     check=_context_fits(render_mail),
     effects=Messages(email="to_email"),
 )
 async def send_templated_email_task(
-    ctx: Context, to_email: EmailAddress, notification_type: Kind, context: dict[str, Any]
+    ctx: Context, to_email: EmailAddress, notification_type: Kind, context: dict[str, Any], locale: Language = "en"
 ) -> SentMessage:
     """Send the mail of a notification type, filled in from its context."""
-    return await mail_of(ctx, to_email, notification_type, context)()
+    return await mail_of(ctx, to_email, notification_type, context, locale)()
 
 
 @task(
     queue=Queue.NOTIFICATIONS,
-    visible={"notification_type"},
+    visible={"notification_type", "locale"},
     secret={"context"},
     check=_context_fits(render_sms),
     effects=Messages(sms="phone"),
 )
 async def send_templated_sms_task(
-    ctx: Context, phone: PhoneNumber, notification_type: Kind, context: dict[str, Any]
+    ctx: Context, phone: PhoneNumber, notification_type: Kind, context: dict[str, Any], locale: Language = "en"
 ) -> SentMessage:
     """Send the SMS of a notification type, filled in from its context."""
-    return await sms_of(ctx, phone, notification_type, context)()
+    return await sms_of(ctx, phone, notification_type, context, locale)()
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"order_number"}, check=_somebody, effects=TO_CUSTOMER)
+@task(queue=Queue.NOTIFICATIONS, visible={"order_number", "locale"}, check=_somebody, effects=TO_CUSTOMER)
 async def send_order_confirmation_task(
     ctx: Context,
     email: EmailAddress | None,
@@ -121,6 +124,7 @@ async def send_order_confirmation_task(
     customer_name: Name,
     order_total: Amount,
     delivery_address: Address,
+    locale: Language = "en",
 ) -> dict[str, SentMessage]:
     """Tell the customer by mail and SMS that an order is confirmed."""
     facts = {
@@ -129,10 +133,15 @@ async def send_order_confirmation_task(
         "order_total": order_total,
         "delivery_address": delivery_address,
     }
-    return await tell(ctx, email, phone, NotificationType.ORDER_CONFIRMATION, facts)
+    return await tell(ctx, email, phone, NotificationType.ORDER_CONFIRMATION, facts, locale)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"order_number", "expected_delivery"}, check=_somebody, effects=TO_CUSTOMER)
+@task(
+    queue=Queue.NOTIFICATIONS,
+    visible={"order_number", "expected_delivery", "locale"},
+    check=_somebody,
+    effects=TO_CUSTOMER,
+)
 async def send_order_shipped_task(
     ctx: Context,
     email: EmailAddress | None,
@@ -141,6 +150,7 @@ async def send_order_shipped_task(
     customer_name: Name,
     tracking_info: Line,
     expected_delivery: ExpectedDay,
+    locale: Language = "en",
 ) -> dict[str, SentMessage]:
     """Tell the customer by mail and SMS that an order is on its way."""
     facts = {
@@ -149,10 +159,10 @@ async def send_order_shipped_task(
         "tracking_info": tracking_info,
         "expected_delivery": expected_delivery,
     }
-    return await tell(ctx, email, phone, NotificationType.ORDER_SHIPPED, facts)
+    return await tell(ctx, email, phone, NotificationType.ORDER_SHIPPED, facts, locale)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"order_number"}, check=_somebody, effects=TO_CUSTOMER)
+@task(queue=Queue.NOTIFICATIONS, visible={"order_number", "locale"}, check=_somebody, effects=TO_CUSTOMER)
 async def send_payment_failed_task(
     ctx: Context,
     email: EmailAddress | None,
@@ -161,6 +171,7 @@ async def send_payment_failed_task(
     order_total: Amount,
     failure_reason: Line,
     phone: PhoneNumber | None = None,
+    locale: Language = "en",
 ) -> dict[str, SentMessage]:
     """Tell the customer that a payment did not go through, why, and where to pay."""
     facts = {
@@ -169,10 +180,14 @@ async def send_payment_failed_task(
         "order_total": order_total,
         "failure_reason": failure_reason,
     }
-    return await tell(ctx, email, phone, NotificationType.PAYMENT_FAILED, facts)
+    return await tell(ctx, email, phone, NotificationType.PAYMENT_FAILED, facts, locale)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"subscription_id", "next_delivery_date"}, effects=Messages(email="email"))
+@task(
+    queue=Queue.NOTIFICATIONS,
+    visible={"subscription_id", "next_delivery_date", "locale"},
+    effects=Messages(email="email"),
+)
 async def send_subscription_renewal_reminder_task(
     ctx: Context,
     email: EmailAddress,
@@ -183,6 +198,7 @@ async def send_subscription_renewal_reminder_task(
     amount: Amount,
     subscription_id: int,
     others: Others | None = None,
+    locale: Language = "en",
 ) -> SentMessage:
     """Remind the customer by mail of tomorrow's delivery, and of others on that day, and what each costs."""
     facts = {
@@ -194,12 +210,12 @@ async def send_subscription_renewal_reminder_task(
         "others": others or (),
         "subscription_url": None if others else _subscription_url(ctx, subscription_id),
     }
-    return await mail_of(ctx, email, NotificationType.SUBSCRIPTION_RENEWAL, facts)()
+    return await mail_of(ctx, email, NotificationType.SUBSCRIPTION_RENEWAL, facts, locale)()
 
 
 @task(
     queue=Queue.NOTIFICATIONS,
-    visible={"subscription_id", "delivery_date", "reason", "dates"},
+    visible={"subscription_id", "delivery_date", "reason", "dates", "locale"},
     effects=TO_CUSTOMER_ONCE,
 )
 async def send_delivery_skipped_task(
@@ -207,11 +223,12 @@ async def send_delivery_skipped_task(
     email: EmailAsKept | None,
     phone: PhoneAsKept | None,
     customer_name: Name,
-    product_name: ProductName,
+    product_name: ProductAsKept,
     delivery_date: Day,
     reason: Line,
     subscription_id: int,
     dates: Days | None = None,
+    locale: Language = "en",
 ) -> dict[str, SentMessage | str]:
     """Tell the customer by mail, else by SMS, that a delivery (and those of further `dates`) was skipped, and why."""
     facts = {
@@ -221,18 +238,19 @@ async def send_delivery_skipped_task(
         "reason": reason,
         "subscription_url": _subscription_url(ctx, subscription_id),
     }
-    return await tell_once(ctx, email, phone, NotificationType.DELIVERY_SKIPPED, facts)
+    return await tell_once(ctx, email, phone, NotificationType.DELIVERY_SKIPPED, facts, locale)
 
 
-@task(queue=Queue.NOTIFICATIONS, visible={"subscription_id", "refusals"}, effects=TO_CUSTOMER_ONCE)
+@task(queue=Queue.NOTIFICATIONS, visible={"subscription_id", "refusals", "locale"}, effects=TO_CUSTOMER_ONCE)
 async def send_subscription_paused_task(
     ctx: Context,
     email: EmailAsKept | None,
     phone: PhoneAsKept | None,
     customer_name: Name,
-    product_name: ProductName,
+    product_name: ProductAsKept,
     refusals: Refusals,
     subscription_id: int,
+    locale: Language = "en",
 ) -> dict[str, SentMessage | str]:
     """Tell the customer by mail, else by SMS, that a subscription is paused after so many refused payments in a row."""
     facts = {
@@ -241,7 +259,7 @@ async def send_subscription_paused_task(
         "refusals": refusals,
         "subscription_url": _subscription_url(ctx, subscription_id),
     }
-    return await tell_once(ctx, email, phone, NotificationType.SUBSCRIPTION_PAUSED, facts)
+    return await tell_once(ctx, email, phone, NotificationType.SUBSCRIPTION_PAUSED, facts, locale)
 
 
 def _subscription_url(ctx: Context, subscription_id: int) -> str:

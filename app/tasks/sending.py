@@ -10,6 +10,7 @@ import structlog
 from app.errors import OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context
 from app.jobs.failures import OverLimit
+from app.notify.locales import Locale
 from app.notify.messenger import Messenger, SentMessage
 from app.notify.recipients import normalise_phone, usable_email, usable_phone
 from app.notify.rendering import render_mail, render_sms
@@ -22,18 +23,20 @@ log = structlog.stdlib.get_logger(__name__)
 Prepared = Callable[[], Awaitable[SentMessage]]
 
 
-def mail_of(ctx: Context, to: str, kind: str, facts: Mapping[str, Any]) -> Prepared:
-    mail = render_mail(kind, facts, ctx[Settings].frontend_url)
+def mail_of(ctx: Context, to: str, kind: str, facts: Mapping[str, Any], locale: str = Locale.EN) -> Prepared:
+    mail = render_mail(kind, facts, ctx[Settings].frontend_url, Locale(locale))
     template = NotificationType(kind).value
     send = ctx[Messenger].send_mail
     return partial(send, ctx, to=to, subject=mail.subject, text=mail.text, html=mail.html, template=template)
 
 
-def sms_of(ctx: Context, to: str, kind: str, facts: Mapping[str, Any]) -> Prepared:
-    sms = render_sms(kind, facts, ctx[Settings].frontend_url)
-    template = NotificationType(kind).value
-    send = ctx[Messenger].send_sms
-    return partial(send, ctx, to=allowed(ctx, to), text=sms.text, template=template, variables=sms.variables)
+def sms_of(ctx: Context, to: str, kind: str, facts: Mapping[str, Any], locale: str = Locale.EN) -> Prepared:
+    """Where no provider has a registered text in the language it is in English, which is better than none at all."""
+    template, send = NotificationType(kind).value, ctx[Messenger].send_sms
+    spoken = Locale(locale) if ctx[Messenger].carries(template, locale) else Locale.EN
+    sms = render_sms(kind, facts, ctx[Settings].frontend_url, spoken)
+    to = allowed(ctx, to)
+    return partial(send, ctx, to=to, text=sms.text, template=template, locale=sms.locale, variables=sms.variables)
 
 
 def allowed(ctx: Context, phone: str) -> str:
@@ -41,7 +44,12 @@ def allowed(ctx: Context, phone: str) -> str:
 
 
 async def tell(
-    ctx: Context, email: str | None, phone: str | None, kind: NotificationType, facts: Mapping[str, Any]
+    ctx: Context,
+    email: str | None,
+    phone: str | None,
+    kind: NotificationType,
+    facts: Mapping[str, Any],
+    locale: str = Locale.EN,
 ) -> dict[str, SentMessage]:
     """Sends by each channel the customer has.
 
@@ -50,9 +58,9 @@ async def tell(
     """
     prepared: dict[str, Prepared] = {}
     if email is not None:
-        prepared["email"] = mail_of(ctx, email, kind, facts)
+        prepared["email"] = mail_of(ctx, email, kind, facts, locale)
     if phone is not None:
-        prepared["sms"] = sms_of(ctx, phone, kind, facts)
+        prepared["sms"] = sms_of(ctx, phone, kind, facts, locale)
     results = await asyncio.gather(*(send() for send in prepared.values()), return_exceptions=True)
     failures = [result for result in results if isinstance(result, BaseException)]
     if failures:
@@ -61,16 +69,21 @@ async def tell(
 
 
 async def tell_once(
-    ctx: Context, email: str | None, phone: str | None, kind: NotificationType, facts: Mapping[str, Any]
+    ctx: Context,
+    email: str | None,
+    phone: str | None,
+    kind: NotificationType,
+    facts: Mapping[str, Any],
+    locale: str = Locale.EN,
 ) -> dict[str, SentMessage | str]:
     """Sends a mail, or an SMS where no mail can go to the customer, as the shop keeps address and number.
 
     Where neither can, `{"unreachable": why}`: trying again would not help, and nothing is wrong with the rest.
     """
     if address := usable_email(email):
-        return {"email": await mail_of(ctx, address, kind, facts)()}
+        return {"email": await mail_of(ctx, address, kind, facts, locale)()}
     if number := usable_phone(phone, ctx[Settings].sms_countries):
-        return {"sms": await sms_of(ctx, number, kind, facts)()}
+        return {"sms": await sms_of(ctx, number, kind, facts, locale)()}
     log.warning("message.unreachable", template=kind.value)
     return {"unreachable": "the customer has no e-mail address and no mobile number that a message can go to"}
 

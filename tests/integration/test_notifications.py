@@ -18,6 +18,7 @@ from app.errors import NotDone, OutcomeUnknown, Refused, Unavailable
 from app.jobs.context import Context, Resources
 from app.jobs.effects import EffectState, PastJob
 from app.jobs.failures import LeaseRanOut, WrongArguments
+from app.jobs.task import Task
 from app.notify.ledger import MessageEnd, MessageLedger, NewMessage
 from app.notify.messenger import Messenger
 from app.tasks import notifications as n
@@ -413,6 +414,18 @@ async def test_without_postgres_nothing_is_sent(redis_url: str) -> None:
         (n.send_order_confirmation_task, {"email": None, "phone": None, **ORDER}, "email"),
         (n.send_order_confirmation_task, {"email": MAIL, "phone": "12345", **ORDER}, "phone"),
         (n.send_order_confirmation_task, {"email": MAIL, "phone": PHONE, **ORDER, "order_total": 1.5}, "order_total"),
+        (n.send_order_confirmation_task, {"email": MAIL, "phone": PHONE, **ORDER, "locale": "mr"}, "locale"),
+        (n.send_order_confirmation_task, {"email": MAIL, "phone": PHONE, **ORDER, "locale": None}, "locale"),
+        (
+            n.send_templated_sms_task,
+            {
+                "phone": PHONE,
+                "notification_type": "payment_failed",
+                "context": {"order_number": "O"},
+                "locale": "hi_IN",
+            },
+            "locale",
+        ),
     ],
 )
 async def test_bad_input_is_refused_by_name_and_nothing_is_sent(
@@ -549,6 +562,37 @@ async def test_a_rerun_knows_which_of_the_two_was_sent(
     [effects] = await record.of(shop.resources, [PastJob("j1", {"email": email, "phone": phone})])
 
     assert [(effect.what, effect.state) for effect in effects] == [(channel, EffectState.DONE) for channel in channels]
+
+
+async def test_each_task_that_fills_in_a_text_does_so_in_hindi_on_demand(shop: Shop) -> None:
+    hindi: dict[str, Any] = {"locale": "hi"}
+    shipped = {"tracking_info": "Van 4", "expected_delivery": "2026-03-05"}
+    renewal = {"product_name": "Ghee", "amount": 64}
+    await n.send_templated_email_task(shop.job("a"), MAIL, "distributor_approved", {"distributor_name": "A"}, **hindi)
+    await n.send_templated_sms_task(shop.job("b"), PHONE, "subscription_renewal", renewal, **hindi)
+    await n.send_order_confirmation_task(shop.job("c"), MAIL, PHONE, **ORDER, **hindi)
+    await n.send_order_shipped_task(shop.job("d"), MAIL, PHONE, "ORD-7", "Asha", **shipped, **hindi)
+    await n.send_payment_failed_task(shop.job("e"), MAIL, "ORD-7", "Asha", 64, "declined", phone=PHONE, **hindi)
+    await n.send_subscription_renewal_reminder_task(
+        shop.job("f"), MAIL, "Asha", "Ghee", "daily", "2026-03-05", 64, 42, **hindi
+    )
+    await n.send_delivery_skipped_task(shop.job("g"), MAIL, None, "Asha", "", "2026-03-05", "missed", 42, **hindi)
+    await n.send_subscription_paused_task(shop.job("h"), None, PHONE, "Asha", "Ghee", 3, 42, **hindi)
+
+    # The newest first.
+    mails, texts = shop.sent(Provider.SENDGRID), shop.sent(Provider.TWILIO)
+    assert [mail.text.partition(" ")[0] for mail in mails if mail.text] == ["नमस्ते"] * 6
+    assert "उत्पाद: उत्पाद\n" in (mails[0].text or "")
+    assert [text.text.partition(" ")[0] for text in texts if text.text] == [*("आपका", "आपके", "आपका", "आपका", "आपके")]
+    sms = [message for message in await shop.messages() if message["channel"] == "sms"]
+    assert {message["encoding"] for message in sms} == {"UCS-2"}
+
+
+def test_every_task_that_fills_in_a_customers_text_takes_a_locale() -> None:
+    without = {"send_email_task", "send_sms_task"}
+
+    tasks = [task for task in vars(n).values() if isinstance(task, Task)]
+    assert {task.name for task in tasks if "locale" not in task.arguments.model.model_fields} == without
 
 
 async def test_the_other_tasks_reach_their_provider(shop: Shop) -> None:

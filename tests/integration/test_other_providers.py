@@ -131,7 +131,7 @@ async def test_every_type_of_sms_has_its_registered_text(shop: Shop) -> None:
         {
             "template_id": "flow-delivery-skipped",
             "product_name": "Ghee",
-            "delivery_dates": "5 March 2026 and 2 more days",
+            "delivery_dates": "5 Mar 2026 and 2 more days",
             "reason": "out of stock",
             "subscription_url": "https://shop.example/subscriptions/42",
         },
@@ -142,6 +142,42 @@ async def test_every_type_of_sms_has_its_registered_text(shop: Shop) -> None:
             "subscription_url": "https://shop.example/subscriptions/42",
         },
     ]
+
+
+async def test_an_sms_in_hindi_is_the_text_that_is_registered_in_hindi(shop: Shop) -> None:
+    await n.send_delivery_skipped_task(
+        shop.job(), None, PHONE, "Asha", "Ghee", "2026-03-05", "no_stock", 42, locale="hi"
+    )
+
+    [sms] = shop.fakes.inbox
+    assert sms.details == {
+        "template_id": "flow-delivery-skipped-hi",
+        "product_name": "Ghee",
+        "delivery_dates": "5 मार्च 2026",
+        "reason": "स्टॉक ख़त्म हो गया",
+        "subscription_url": "https://shop.example/subscriptions/42",
+    }
+    assert await shop.on_record("template", "encoding", "segments") == [("delivery_skipped", "UCS-2", 2)]
+
+
+async def test_an_sms_that_is_not_registered_in_hindi_is_sent_in_english(database_url: str) -> None:
+    async with running_fakes() as fakes:
+        settings = make_settings(
+            database_url=database_url,
+            fakes_url=fakes.url,
+            sms_provider="msg91",
+            msg91_template_order_confirmation_hi=None,
+        )
+        async with open_resources(settings) as resources:
+            shop = Shop(fakes, resources)
+            await n.send_order_confirmation_task(shop.job(), email=MAIL, phone=PHONE, locale="hi", **ORDER)
+
+            [mail], [sms] = fakes.inbox.find(Provider.SENDGRID), fakes.inbox.find(Provider.MSG91)
+            assert mail.text is not None
+            assert "नमस्ते आशा" in mail.text
+            assert sms.details["template_id"] == "flow-order-confirmation"
+            assert sms.details["order_total"] == "Rs 1,25,000.50"
+            assert await shop.on_record("channel", "encoding") == [("email", None), ("sms", "GSM-7")]
 
 
 async def test_free_text_is_refused_where_only_registered_texts_go(shop: Shop) -> None:

@@ -1,80 +1,11 @@
-"""A typical context of every notification type, and the facts that its mail must state."""
+"""The facts that the mail of each notification type must state about its sample."""
 
+from collections.abc import Mapping, Sequence
+
+from app.notify.locales import Locale
 from app.notify.types import NotificationType
 
-FRONTEND_URL = "https://indostarnaturals.example"
-
-CONTEXTS: dict[NotificationType, dict[str, object]] = {
-    NotificationType.ORDER_CONFIRMATION: {
-        "customer_name": "Asha Patil",
-        "order_number": "ORD-20260305-000042",
-        "order_total": "123456.50",
-        "delivery_address": "Flat 12, Sai Krupa\nKoregaon Park\nPune 411001",
-    },
-    NotificationType.ORDER_SHIPPED: {
-        "customer_name": "Asha Patil",
-        "order_number": "ORD-20260305-000042",
-        "tracking_info": "BlueDart 79812345671",
-        "expected_delivery": "2026-03-05",
-    },
-    NotificationType.PAYMENT_FAILED: {
-        "customer_name": "Asha Patil",
-        "order_number": "ORD-20260305-000042",
-        "order_total": 450,
-        "failure_reason": "Your bank declined the payment",
-    },
-    NotificationType.SUBSCRIPTION_RENEWAL: {
-        "customer_name": "Asha Patil",
-        "product_name": "A2 Cow Milk, 1 litre",
-        "frequency": "alternate_days",
-        "next_delivery_date": "2026-03-05",
-        "amount": "75.00",
-    },
-    NotificationType.DELIVERY_SKIPPED: {
-        "customer_name": "Asha Patil",
-        "product_name": "A2 Cow Milk, 1 litre",
-        "delivery_dates": ["2026-03-05"],
-        "reason": "mandate_too_small",
-        "subscription_url": "https://indostarnaturals.example/subscriptions/42",
-    },
-    NotificationType.SUBSCRIPTION_PAUSED: {
-        "customer_name": "Asha Patil",
-        "product_name": "A2 Cow Milk, 1 litre",
-        "refusals": 3,
-        "subscription_url": "https://indostarnaturals.example/subscriptions/42",
-    },
-    NotificationType.STOCK_OUT: {
-        "product_name": "A2 Cow Milk, 1 litre",
-        "delivery_date": "2026-03-05",
-        "short": 12,
-        "charged": 123456,
-    },
-    NotificationType.RUN_REPORT: {
-        "delivery_date": "2026-03-05",
-        "headline": "950 paid, 3 payment pending",
-        "sections": [
-            {"title": "Outcomes", "rows": [["Paid", "950, ₹64,600.00"], ["Payment pending", "3, ₹204.00"]]},
-            {"title": "Still open", "rows": [["SUB-20260305-42", "payment pending, ₹68.00"]], "more": 1234},
-        ],
-    },
-    NotificationType.RUN_PAUSED: {
-        "delivery_date": "2026-03-05",
-        "paused_because": "of the latest 150 charges 60 % are refused",
-        "charges": 150,
-        "amount": "10200.00",
-    },
-    NotificationType.DISTRIBUTOR_APPROVED: {"distributor_name": "Sharma Traders"},
-    NotificationType.PASSWORD_RESET: {
-        "customer_name": "Asha Patil",
-        "reset_url": "https://indostarnaturals.example/reset?token=a1&email=b",
-    },
-    NotificationType.EMAIL_VERIFICATION: {
-        "customer_name": "Asha Patil",
-        "verification_url": "https://indostarnaturals.example/verify?token=a1",
-    },
-}
-
-FACTS: dict[NotificationType, list[str]] = {
+_ENGLISH: Mapping[NotificationType, Sequence[str]] = {
     NotificationType.ORDER_CONFIRMATION: [
         "Hello Asha Patil,",
         "ORD-20260305-000042",
@@ -147,3 +78,43 @@ FACTS: dict[NotificationType, list[str]] = {
         "24 hours",
     ],
 }
+
+_LINKS = "https://indostarnaturals.example"
+_HINDI: Mapping[NotificationType, Sequence[str]] = {
+    NotificationType.ORDER_CONFIRMATION: [
+        *("नमस्ते Asha Patil जी,", "ORD-20260305-000042", "₹1,23,456.50"),
+        *("Flat 12, Sai Krupa\nKoregaon Park\nPune 411001", f"{_LINKS}/orders/ORD-20260305-000042"),
+    ],
+    NotificationType.ORDER_SHIPPED: [
+        *("नमस्ते Asha Patil जी,", "ORD-20260305-000042", "BlueDart 79812345671", "5 मार्च 2026"),
+        f"{_LINKS}/orders/ORD-20260305-000042",
+    ],
+    NotificationType.PAYMENT_FAILED: [
+        *("नमस्ते Asha Patil जी,", "ORD-20260305-000042", "₹450.00", "Your bank declined the payment"),
+        f"{_LINKS}/orders/ORD-20260305-000042/pay",
+    ],
+    NotificationType.SUBSCRIPTION_RENEWAL: [
+        *("नमस्ते Asha Patil जी,", "A2 Cow Milk, 1 litre", "एक दिन छोड़कर", "5 मार्च 2026", "₹75.00"),
+        f"{_LINKS}/subscriptions",
+    ],
+    NotificationType.DELIVERY_SKIPPED: [
+        *("नमस्ते Asha Patil जी,", "A2 Cow Milk, 1 litre", "5 मार्च 2026"),
+        "कीमत उस सीमा से ज़्यादा है जो आपने अपने-आप होने वाले भुगतान (ऑटोपे) के लिए तय की है",
+        "कृपया ज़्यादा सीमा के साथ ऑटोपे फिर से सेट करें।",
+        "रद्द हुई डिलीवरी के लिए आपको भुगतान नहीं करना है।",
+        f"{_LINKS}/subscriptions/42",
+    ],
+    NotificationType.SUBSCRIPTION_PAUSED: [
+        *("नमस्ते Asha Patil जी,", "A2 Cow Milk, 1 litre", "लगातार असफल भुगतान", "3", "सब्सक्रिप्शन फिर से शुरू करें"),
+        f"{_LINKS}/subscriptions/42",
+    ],
+    NotificationType.DISTRIBUTOR_APPROVED: ["नमस्ते Sharma Traders जी,", f"{_LINKS}/login"],
+    NotificationType.PASSWORD_RESET: ["नमस्ते Asha Patil जी,", f"{_LINKS}/reset?token=a1&email=b", "24 घंटे"],
+    NotificationType.EMAIL_VERIFICATION: ["नमस्ते Asha Patil जी,", f"{_LINKS}/verify?token=a1", "24 घंटे"],
+}
+
+FACTS: Mapping[tuple[NotificationType, Locale], Sequence[str]] = {
+    **{(kind, Locale.EN): facts for kind, facts in _ENGLISH.items()},
+    **{(kind, Locale.HI): facts for kind, facts in _HINDI.items()},
+}
+"""What the mail of each type must state in each language; the owner's are in English."""

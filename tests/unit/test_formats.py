@@ -4,11 +4,21 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from app.notify.formats import CustomerDate, ExpectedDelivery, Rupees, long_date, rupees, rupees_sms
+from app.notify.formats import (
+    MOST_DATES,
+    CustomerDate,
+    ExpectedDelivery,
+    Rupees,
+    days_sms,
+    long_date,
+    rupees,
+    rupees_sms,
+)
+from app.notify.locales import Locale
 
 VECTORS = json.loads((Path(__file__).parents[1] / "contracts/vectors/india_formats.json").read_text())
 AMOUNT: TypeAdapter[Decimal] = TypeAdapter(Rupees)
@@ -113,6 +123,26 @@ def test_what_is_not_a_day_is_refused(given_as: object) -> None:
 
 def test_a_date_is_written_out() -> None:
     assert long_date(date(2026, 3, 5)) == "5 March 2026"
+    assert long_date(date(2026, 3, 5), Locale.HI) == "5 मार्च 2026"
+
+
+@given(paise)
+def test_rupees_in_hindi_are_grouped_and_have_the_digits_that_everybody_reads(total_paise: int) -> None:
+    amount = Decimal(total_paise) / 100
+
+    assert rupees(amount, Locale.HI) == rupees_sms(amount, Locale.HI) == rupees(amount)
+
+
+@pytest.mark.parametrize("locale", Locale)
+@given(first=st.dates(), others=st.integers(0, MOST_DATES - 1))
+@example(first=date(2026, 9, 30), others=MOST_DATES - 1)
+@example(first=date(2026, 10, 30), others=MOST_DATES - 1)
+def test_days_fit_a_variable_of_a_registered_sms(locale: Locale, first: date, others: int) -> None:
+    words = days_sms([first] * (1 + others), locale)
+
+    assert len(words) <= 30
+    assert words.startswith(f"{first.day} ")
+    assert not others or str(others) in words
 
 
 def test_an_expected_delivery_is_a_date_or_words() -> None:

@@ -2,18 +2,27 @@ import re
 
 import pytest
 
+from app.notify.locales import Locale
 from app.notify.rendering import render_mail
+from app.notify.samples import SAMPLE_SITE, SAMPLES
 from app.notify.types import MOST_DELIVERIES, NotificationType
-from tests.unit.notification_contexts import CONTEXTS, FRONTEND_URL
+from tests.unit.notification_contexts import FACTS
 from tests.unit.parsed_mail import Element, ParsedMail, declarations
 
 COLOURED = ("color", "background-color", "border", "border-top")
 
 
-@pytest.fixture(params=NotificationType)
-def mail(request: pytest.FixtureRequest) -> ParsedMail:
-    kind: NotificationType = request.param
-    return ParsedMail(render_mail(kind, CONTEXTS[kind], FRONTEND_URL).html)
+@pytest.fixture(params=sorted(FACTS))
+def written(request: pytest.FixtureRequest) -> tuple[NotificationType, Locale]:
+    """Each type in each language that it is written in."""
+    kind_and_locale: tuple[NotificationType, Locale] = request.param
+    return kind_and_locale
+
+
+@pytest.fixture
+def mail(written: tuple[NotificationType, Locale]) -> ParsedMail:
+    kind, locale = written
+    return ParsedMail(render_mail(kind, SAMPLES[kind], SAMPLE_SITE, locale).html)
 
 
 def dark_rules(mail: ParsedMail) -> dict[str, dict[str, str]]:
@@ -66,10 +75,12 @@ def test_nothing_is_fetched_from_elsewhere(mail: ParsedMail) -> None:
     assert not [element for element in mail.elements if "src" in element.attributes]
 
 
-def test_a_mail_names_its_language_title_and_preview(mail: ParsedMail) -> None:
+def test_a_mail_names_its_language_title_and_preview(
+    mail: ParsedMail, written: tuple[NotificationType, Locale]
+) -> None:
     preview = mail.first("div")
 
-    assert mail.first("html").attributes["lang"] == "en-IN"
+    assert mail.first("html").attributes["lang"] == f"{written[1]}-IN"
     assert mail.first("title").text.strip()
     assert preview.style["display"] == "none"
     assert re.match(r"\w[^\u034f]{10,}", preview.text.removeprefix("₹"))
@@ -140,8 +151,8 @@ def test_no_colour_is_pure_black_or_white(mail: ParsedMail) -> None:
     assert not colours & {"#fff", "#ffffff", "#000", "#000000"}
 
 
-@pytest.mark.parametrize("kind", NotificationType)
-def test_even_the_longest_values_stay_under_what_clients_cut_off(kind: NotificationType) -> None:
+def test_even_the_longest_values_stay_under_what_clients_cut_off(written: tuple[NotificationType, Locale]) -> None:
+    kind, locale = written
     longest: dict[str, object] = {
         "order_number": '"' * 100,
         "customer_name": '"' * 255,
@@ -159,6 +170,6 @@ def test_even_the_longest_values_stay_under_what_clients_cut_off(kind: Notificat
         one = {"product_name": '"' * 255, "frequency": "alternate_days", "amount": "99999999.99", "subscription_id": 1}
         longest["others"] = [one] * (MOST_DELIVERIES - 1)
 
-    html = render_mail(kind, CONTEXTS[kind] | longest, FRONTEND_URL).html
+    html = render_mail(kind, {**SAMPLES[kind], **longest}, SAMPLE_SITE, locale).html
 
     assert len(html.encode()) < 100_000

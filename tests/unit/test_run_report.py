@@ -17,7 +17,7 @@ from app.notify.run_report import (
     headline,
     sections,
 )
-from tests.unit.notification_contexts import FRONTEND_URL
+from app.notify.samples import SAMPLE_SITE
 
 
 def delivery(number: int, state: ChargeState = "pending") -> NamedDelivery:
@@ -54,7 +54,7 @@ def mail(figures: RunFigures, *, is_closing: bool = False) -> RenderedMail:
         "sections": sections(figures),
         "is_closing": is_closing,
     }
-    return render_mail("run_report", context, FRONTEND_URL)
+    return render_mail("run_report", context, SAMPLE_SITE)
 
 
 def test_a_report_says_what_became_of_the_day() -> None:

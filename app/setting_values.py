@@ -22,6 +22,9 @@ _UNSUBSCRIBE_LINK = re.compile(r"(https://[!-~]+|mailto:[!-~]+@[!-~]+)(?<![<>])"
 _TOKEN = re.compile("[!-~]+")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9._@-]{1,40}")
 
+# Three variables of a registered SMS, of 30 characters each.
+LONGEST_LINK = 90
+
 _DLT_TEMPLATE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _DLT_VARIABLE = re.compile(r"(\w+)=([A-Za-z0-9_.-]{1,64}(?:\+[A-Za-z0-9_.-]{1,64})*)", re.ASCII)
 
@@ -82,6 +85,13 @@ def _web_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an http(s) URL")
     return value.rstrip("/")
+
+
+def _shop_url(value: str) -> str:
+    url = _web_url(value)
+    if len(url) > LONGEST_LINK:
+        raise ValueError(f"has more than {LONGEST_LINK} characters: no SMS may hold a link to it")
+    return url
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -209,7 +219,7 @@ def _country_codes(value: object) -> object:
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
-WebUrl = Annotated[str, AfterValidator(_web_url)]
+ShopUrl = Annotated[str, AfterValidator(_shop_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Key = Annotated[SecretStr, AfterValidator(_header_text)]

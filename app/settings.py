@@ -36,13 +36,13 @@ from app.setting_values import (
     PerSecond,
     PostgresUrl,
     RedisUrl,
+    ShopUrl,
     SmsProviders,
     SubscriptionPausedDlt,
     SubscriptionRenewalDlt,
     TimeOfDay,
     Timezone,
     UserNumber,
-    WebUrl,
     api_tokens,
 )
 
@@ -248,7 +248,7 @@ class Settings(OperationsSettings):
     owner_email: MailAddresses = ()
 
     # Links in messages are built from it.
-    frontend_url: WebUrl
+    frontend_url: ShopUrl
 
     # Each holds one token or more, so that they can be changed one after another: `token` or `name:token`, separated by
     # commas. The name says in the audit who acted.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -13,22 +12,22 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from app.errors import Refused
+from app.notify import dlt
 from app.notify.content import Context, in_locale, one_line
+from app.notify.fitting import fitting_link, shortened
 from app.notify.formats import counted, days_briefly, days_sms, how_often, long_date, rupees, rupees_sms
 from app.notify.locales import WORDS, Locale
-from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, NotificationType
+from app.notify.types import DEFAULT_PATHS, MAIL_CONTEXTS, SMS_CONTEXTS, TEMPLATES, NotificationType
 
 # A single one of these in a product's name turns the SMS from 160 characters a segment to 70.
 _GSM7_FOR_TYPOGRAPHY = str.maketrans(
     {"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "...", "₹": "Rs "}  # noqa: RUF001
 )
 
-_FOLDER = Path(__file__).parent / "templates"
-
 
 def _environment(locale: Locale) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(_FOLDER),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -48,7 +47,7 @@ def _environment(locale: Locale) -> Environment:
 
 _environments: Mapping[Locale, Environment] = {locale: _environment(locale) for locale in Locale}
 _written_in: Mapping[NotificationType, frozenset[Locale]] = {
-    kind: frozenset(locale for locale in Locale if (_FOLDER / kind / locale).is_dir()) for kind in NotificationType
+    kind: frozenset(locale for locale in Locale if (TEMPLATES / kind / locale).is_dir()) for kind in NotificationType
 }
 
 
@@ -123,19 +122,30 @@ def render_sms(
 ) -> RenderedSms:
     """The text message of this type: in English in GSM-7 where the context's values allow it, else in UCS-2.
 
-    Raises UnknownNotification, NoSmsForType, or ContextIncomplete as `render_mail` does.
+    It is the text that is registered with the operators, with what fits its variables: words are shortened, and for a
+    link that is too long there is the shop's own page. Raises UnknownNotification, NoSmsForType, or ContextIncomplete
+    as `render_mail` does.
     """
     kind = _known(notification_type)
     if kind not in SMS_CONTEXTS:
         raise NoSmsForType(kind)
     spoken = _spoken(kind, locale)
     facts = _facts(kind, SMS_CONTEXTS[kind], context, frontend_url, spoken)
-    # Words before they are put in: the template is then nothing but the text that is registered with the operators.
-    variables = {name: _sms_words(value, spoken) for name, value in facts.items()}
+    rooms = dlt.rooms(kind, spoken)
+    # Words before they are put in: the template is then nothing but the registered text.
+    variables: dict[str, str] = {}
+    for name, value in facts.items():
+        room = rooms.get(name, dlt.ROOM)
+        if name in DEFAULT_PATHS:
+            links = (str(value), _default_link(name, facts, frontend_url), frontend_url)
+            variables[name] = fitting_link(links, room)
+        else:
+            variables[name] = shortened(sms_words(value, spoken), room)
     return RenderedSms(one_line(_render(kind, spoken, "sms.txt", variables)), variables, spoken)
 
 
-def _sms_words(value: object, locale: Locale) -> str:
+def sms_words(value: object, locale: Locale) -> str:
+    """A fact in the words of an SMS, however long."""
     match value:
         case Decimal():
             words = rupees_sms(value, locale)
@@ -170,11 +180,15 @@ def _facts(
         facts: dict[str, object] = dict(model.model_validate(dict(context), context=in_locale(locale)))
     except ValidationError as error:
         raise ContextIncomplete(kind, [_fault(details) for details in error.errors()]) from error
-    for key, path in DEFAULT_PATHS.items():
+    for key in DEFAULT_PATHS:
         if key in facts and facts[key] is None:
-            order_number = quote(str(facts.get("order_number", "")), safe="")
-            facts[key] = frontend_url + path.format(order_number=order_number)
+            facts[key] = _default_link(key, facts, frontend_url)
     return facts
+
+
+def _default_link(key: str, facts: Mapping[str, object], frontend_url: str) -> str:
+    order_number = quote(str(facts.get("order_number", "")), safe="")
+    return frontend_url + DEFAULT_PATHS[key].format(order_number=order_number)
 
 
 def _fault(details: ErrorDetails) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -26,6 +27,9 @@ class NotificationType(StrEnum):
     PASSWORD_RESET = "password_reset"  # noqa: S105 -- a name, no password
     EMAIL_VERIFICATION = "email_verification"
 
+
+TEMPLATES = Path(__file__).parent / "templates"
+"""Where each type is written, by language: `order_confirmation/hi/body.html`."""
 
 TO_OWNER = frozenset({NotificationType.STOCK_OUT, NotificationType.RUN_REPORT, NotificationType.RUN_PAUSED})
 """The others go to customers, and are there in every language."""

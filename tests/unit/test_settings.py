@@ -148,6 +148,7 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_no=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "order_number=VAR1", "ID order_number=NAME order_total=NAME"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION", "65f0 order_number=V order_total=V", "one name for two"),
+        ("FRONTEND_URL", "https://shop.example/" + "x" * 70, "more than 90 characters"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION_HI", "65f0 order_number=V+W order_total=W", "one name for two"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION_HI", "65f0 order_number=V+", "ID order_number=NAME order_total=NAME"),
         ("OWNER_EMAIL", "asha@example.com; ravi@example.com", "@-sign"),

@@ -38,12 +38,13 @@ test: $(STAMP)  ## All tests, in a process for each core
 unit: $(STAMP)  ## Tests without network, database or clock (seconds)
 	@$(BIN)/python -m pytest tests/unit
 
-check: $(STAMP)  ## Format, lint, types, container files
+check: $(STAMP)  ## Format, lint, types, container files, SMS as they are registered
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	@$(BIN)/python -m app templates check
 
 fix: $(STAMP)  ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .

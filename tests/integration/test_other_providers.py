@@ -180,6 +180,25 @@ async def test_an_sms_that_is_not_registered_in_hindi_is_sent_in_english(databas
             assert await shop.on_record("channel", "encoding") == [("email", None), ("sms", "GSM-7")]
 
 
+async def test_an_sms_in_hindi_goes_by_the_provider_that_can_send_it(database_url: str) -> None:
+    async with running_fakes() as fakes:
+        settings = make_settings(
+            database_url=database_url,
+            fakes_url=fakes.url,
+            sms_provider="msg91,twilio",
+            msg91_template_order_confirmation_hi=None,
+        )
+        async with open_resources(settings) as resources:
+            shop = Shop(fakes, resources)
+            await n.send_order_confirmation_task(shop.job("a"), email=None, phone=PHONE, locale="hi", **ORDER)
+            await n.send_order_confirmation_task(shop.job("b"), email=None, phone=PHONE, **ORDER)
+
+            assert await shop.on_record("root_job_id", "provider", "encoding") == [
+                ("a", "twilio", "UCS-2"),
+                ("b", "msg91", "GSM-7"),
+            ]
+
+
 async def test_free_text_is_refused_where_only_registered_texts_go(shop: Shop) -> None:
     with pytest.raises(Refused, match="free text has no DLT template"):
         await n.send_sms_task(shop.job(), PHONE, "₹64 द्वारा")

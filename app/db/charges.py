@@ -24,12 +24,20 @@ SkipReason = Literal[
     "mandate_expired",
     "mandate_too_small",
     "no_stock",
+    # Planned, and given up at the end of its day: an earlier debit of the same mandate was not settled, its run was
+    # held back, or nobody came to charge it.
+    "debit_under_way",
+    "run_paused",
+    "not_charged_in_time",
 ]
 
 # In which a charge may begin.
 FIRST_STATES: Set[ChargeState] = {"planned", "notified", "skipped"}
 # In which something is still to happen.
 OPEN_STATES: tuple[ChargeState, ...] = ("planned", "notified", "submitting", "pending", "unknown")
+# Of a mandate way's charge: money may be taken for it at any moment, so nothing else may be debited from its token.
+DEBIT_STATES: tuple[ChargeState, ...] = ("submitting", "pending", "unknown")
+WAITING_STATES: tuple[ChargeState, ...] = ("planned", "notified")
 _SETTLING: Mapping[ChargeState, Set[ChargeState]] = {
     "pending": {"captured", "refused", "unknown"},
     # A late authorisation.
@@ -47,7 +55,7 @@ TRANSITIONS: Mapping[Way, Mapping[ChargeState, Set[ChargeState]]] = {
         "unknown": {"submitting", *_SETTLING["unknown"]},
     },
     # Razorpay does the debiting: we only ask.
-    "invoice": {**_SETTLING, "planned": {"pending", "captured", "refused", "skipped"}},
+    "invoice": {**_SETTLING, "planned": {"pending", "captured", "refused", "unknown", "skipped"}},
 }
 
 
@@ -57,6 +65,11 @@ class Charge(OwnTable):
     Whose and what it is, the way and the amount stay as they were planned. `units_held` is what it has taken from the
     product's stock and not given back. `answer` is what moved it last; each move is kept as a ChargeEvent by itself.
     `is_owed`: paid for and not delivered, a matter for a person.
+
+    Only the attempt whose word `payer` is may ask the gateway to take the money, and once: it has had that right since
+    `paying_since`. `token_id` is the mandate that is debited, or that the charge waits for while it is planned.
+    `looks` counts the times at which it was left to be asked about again; the next one is at `next_look_at`, and
+    where that is None while it is pending or unknown, it waits for a person.
     """
 
     __tablename__ = "charges"
@@ -69,6 +82,18 @@ class Charge(OwnTable):
         CheckConstraint("units_held = 0 OR units_held = 1 AND state NOT IN ('skipped', 'refused')", name="units_held"),
         # What is under way for a subscription, and what is left open of all days.
         Index("charges_open_idx", "subscription_id", "delivery_date", postgresql_where=text(f"state IN {OPEN_STATES}")),
+        # One debit of a mandate at a time.
+        Index(
+            "charges_debited_token_idx",
+            "token_id",
+            unique=True,
+            postgresql_where=text(f"state IN {DEBIT_STATES} AND token_id IS NOT NULL"),
+        ),
+        Index(
+            "charges_waiting_token_idx",
+            "token_id",
+            postgresql_where=text(f"state IN {WAITING_STATES} AND token_id IS NOT NULL"),
+        ),
     )
 
     # The date first: a night's million rows then go to the end of the index, one after the other.
@@ -87,6 +112,11 @@ class Charge(OwnTable):
     razorpay_payment_id: Mapped[str | None]
     razorpay_invoice_id: Mapped[str | None]
     order_id: Mapped[OrderId | None]
+    token_id: Mapped[str | None]
+    payer: Mapped[str | None]
+    paying_since: Mapped[datetime | None]
+    looks: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    next_look_at: Mapped[datetime | None]
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     planned_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Set by the table's trigger.

@@ -30,7 +30,8 @@ class Mandate(OwnTable):
 class DebitNotice(OwnTable):
     """A delivery whose debit the bank announces days ahead, and the amount that it announces.
 
-    It is to be made while `razorpay_order_id` is None. That it was made promises no delivery: the customer may pause
+    It is to be made while `razorpay_order_id` and `refusal` (the gateway's reason) are None. The announcement is of a
+    debit from `token_id`, and good for no other mandate. That it was made promises no delivery: the customer may pause
     before the day, and the order then stays unpaid.
     """
 
@@ -41,5 +42,7 @@ class DebitNotice(OwnTable):
     delivery_date: Mapped[date] = mapped_column(primary_key=True)
     subscription_id: Mapped[SubscriptionId] = mapped_column(primary_key=True, autoincrement=False)
     amount_paise: Mapped[int] = mapped_column(BigInteger)
+    token_id: Mapped[str | None]
     razorpay_order_id: Mapped[str | None]
+    refusal: Mapped[str | None]
     planned_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import time
+from datetime import time, timedelta
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -178,6 +178,20 @@ def _time_of_day(value: object) -> object:
     return value
 
 
+_INTERVAL = re.compile(r"(\d{1,4})([mhd])")
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+
+
+def _intervals(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    written = [_INTERVAL.fullmatch(word.strip()) for word in value.split(",")]
+    intervals = tuple(int(each[1]) * _UNITS[each[2]] for each in written if each)
+    if len(intervals) < len(written) or not all(intervals) or sum(intervals, timedelta()) > timedelta(days=60):
+        raise ValueError("must be waits like 5m,2h,1d (minutes, hours, days), of 60 days in all at most")
+    return intervals
+
+
 def _ascii_address(value: str) -> str:
     # As recipients' are: not every server on the way speaks SMTPUTF8, so the domain goes as punycode.
     address = validate_email(value, check_deliverability=False, allow_smtputf8=False)
@@ -229,6 +243,7 @@ InFlight = Annotated[int, Field(ge=1)]
 UserNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+Intervals = Annotated[tuple[timedelta, ...], NoDecode, BeforeValidator(_intervals)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 EmailProviderName = Literal["sendgrid", "ses", "smtp", "console"]
 SmsProviderName = Literal["twilio", "msg91", "console"]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -24,6 +25,7 @@ from app.setting_values import (
     EmailProviders,
     HostName,
     InFlight,
+    Intervals,
     Key,
     ListUnsubscribe,
     LogLevel,
@@ -46,6 +48,7 @@ from app.setting_values import (
     api_tokens,
 )
 
+ONE_DAY = timedelta(days=1)
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -262,6 +265,11 @@ class Settings(OperationsSettings):
     brake_refused_points: float = Field(default=40, ge=0, le=100, allow_inf_nan=False)
     brake_unknown_points: float = Field(default=25, ge=0, le=100, allow_inf_nan=False)
     brake_amount_factor: float = Field(default=3, gt=1, allow_inf_nan=False)
+
+    # How long to wait before each look at a charge that is pending or unknown; after the last a person has to look.
+    charge_follow_ups: Intervals = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), *5 * [ONE_DAY])
+    # After how many refusals in a row a subscription with a mandate is paused (0: never).
+    max_failed_deliveries: int = Field(default=3, ge=0, le=30)
 
     # Where the shop's backend keeps its tokens and sessions, if that is not the queue's Redis.
     tokens_redis_url: RedisUrl | None = None

@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -155,6 +156,11 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("AUDIT_LOG_CLEANUP_AT", "4", "time of day"),
         ("SESSION_CLEANUP_AT", "24:00", "time of day"),
         ("TOKENS_REDIS_URL", "http://localhost", "must begin with redis://"),
+        ("CHARGE_FOLLOW_UPS", "5", "waits like 5m,2h,1d"),
+        ("CHARGE_FOLLOW_UPS", "5m,,1d", "waits like 5m,2h,1d"),
+        ("CHARGE_FOLLOW_UPS", "0m", "waits like 5m,2h,1d"),
+        ("CHARGE_FOLLOW_UPS", "59d,25h", "60 days in all"),
+        ("MAX_FAILED_DELIVERIES", "-1", "greater than or equal to 0"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_wrong(
@@ -340,3 +346,11 @@ def test_a_backend_that_only_enqueues_needs_only_redis(environment: pytest.Monke
             environment.delenv(name)
 
     assert QueueSettings(_env_file=None).redis_url.get_secret_value() == COMPLETE["REDIS_URL"]
+
+
+def test_waits_are_read_with_their_units(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("CHARGE_FOLLOW_UPS", "5m, 2h,1d")
+
+    settings = read()
+
+    assert settings.charge_follow_ups == (timedelta(minutes=5), timedelta(hours=2), timedelta(days=1))

@@ -152,3 +152,16 @@ async def take_stock(session: AsyncSession, units: Mapping[ProductId, int]) -> N
     taken = await session.scalars(_TAKE, {"products": list(units), "units": list(units.values())})
     if sold := units.keys() - set(taken):
         raise StockSold(sorted(sold))
+
+
+async def take_one(session: AsyncSession, product_id: ProductId) -> bool:
+    """Takes one unit for a delivery that had been given up; False where none is left."""
+    taken = await session.scalars(_TAKE, {"products": [product_id], "units": [1]})
+    return taken.first() is not None
+
+
+async def return_stock(session: AsyncSession, units: Mapping[ProductId, int]) -> None:
+    """Gives back what will not be delivered. Belongs at the very end of a transaction, as `take_stock`."""
+    if units:
+        # Its condition holds for every stock that there can be.
+        await session.execute(_TAKE, {"products": list(units), "units": [-count for count in units.values()]})

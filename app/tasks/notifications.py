@@ -9,7 +9,18 @@ from pydantic import Field, Strict
 
 from app.jobs.context import Context
 from app.jobs.queues import Queue
-from app.notify.content import Address, Body, HtmlBody, Line, Name, OrderNumber, ProductAsKept, SmsText, Subject
+from app.notify.content import (
+    Address,
+    Body,
+    HtmlBody,
+    Line,
+    Name,
+    OptionalWebLink,
+    OrderNumber,
+    ProductAsKept,
+    SmsText,
+    Subject,
+)
 from app.notify.effects import Messages
 from app.notify.formats import MOST_DATES, CustomerDate, ExpectedDelivery, Rupees
 from app.notify.locales import Locale
@@ -171,6 +182,7 @@ async def send_payment_failed_task(
     order_total: Amount,
     failure_reason: Line,
     phone: PhoneNumber | None = None,
+    retry_payment_url: OptionalWebLink = None,
     locale: Language = "en",
 ) -> dict[str, SentMessage]:
     """Tell the customer that a payment did not go through, why, and where to pay."""
@@ -179,6 +191,8 @@ async def send_payment_failed_task(
         "customer_name": customer_name,
         "order_total": order_total,
         "failure_reason": failure_reason,
+        # Absent it is the page on which the order is paid.
+        "retry_payment_url": retry_payment_url,
     }
     return await tell(ctx, email, phone, NotificationType.PAYMENT_FAILED, facts, locale)
 

@@ -24,6 +24,7 @@ from app.providers.console import Console
 from app.providers.http import http_client
 from app.providers.mail import EmailProvider, Sender
 from app.providers.msg91 import Msg91
+from app.providers.payments.razorpay import Razorpay
 from app.providers.sendgrid import SendGrid
 from app.providers.sms import SmsProvider
 from app.providers.smtp import Smtp
@@ -32,6 +33,7 @@ from app.providers.timed import CallHook, TimedEmail, TimedSms
 from app.providers.twilio import Twilio
 from app.setting_values import DltTemplate, EmailProviderName, SmsProviderName
 from app.settings import Settings
+from app.tasks.charging import open_charging
 
 LAST_RECORDS_SECONDS = 20
 
@@ -44,10 +46,11 @@ async def open_resources(
     on_call: CallHook | None = None,
     on_switch: SwitchHook | None = None,
 ) -> AsyncIterator[Resources]:
-    """Settings, Database, Messenger and TokensRedis for one worker process. Nothing is connected until it is used.
+    """What one worker process works with: Settings, Database, Messenger, TokensRedis and Charging.
 
-    `breakers` are those that all workers share; without them the process has its own. `on_call` is told of each call to
-    a provider, `on_switch` of each message that went by another than the first one.
+    Nothing is connected until it is used. `breakers` are those that all workers share; without them the process has its
+    own. `on_call` is told of each call to a provider, `on_switch` of each message that went by another than the first
+    one.
     """
     # An order confirmation sends its mail and its SMS at the same time.
     connections = 2 * settings.notifications_concurrency + settings.subscriptions_concurrency
@@ -57,24 +60,27 @@ async def open_resources(
     async with http_client(max_connections=connections) as client:
         email = [email_provider(name, settings, client) for name in settings.email_provider]
         sms = [sms_provider(name, settings, client) for name in settings.sms_provider]
+        breaker = partial(Breaker, store=breakers, rules=breaker_rules(settings), listener=outages.heed)
         messenger = Messenger(
             MessageLedger(database),
             email if on_call is None else [TimedEmail(provider, on_call) for provider in email],
             sms if on_call is None else [TimedSms(provider, on_call) for provider in sms],
             limits=provider_limits(settings),
-            breaker=partial(Breaker, store=breakers, rules=breaker_rules(settings), listener=outages.heed),
+            breaker=breaker,
             on_switch=on_switch,
             resend_unknown_mail=settings.resend_unknown_mail,
             resend_unknown_sms=settings.resend_unknown_sms,
         )
+        charging = open_charging(settings, database, client, breaker(Razorpay.name), on_call)
         try:
-            yield Resources([settings, database, messenger, tokens])
+            yield Resources([settings, database, messenger, tokens, charging])
         finally:
             # What became of messages is to be on record before the connection goes, but nobody waits for ever.
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_RECORDS_SECONDS):
                     await messenger.drained()
                     await messenger.aclose()
+                    await charging.aclose()
                     await outages.drained()
             await tokens.aclose()
             await database.close()

@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 from zoneinfo import ZoneInfo
 
 from arq.cron import cron
 
+from app.billing.charging import Charging
+from app.billing.record import ChargeKey, ChargeRecord
+from app.billing.single import NotDue
+from app.db.charges import WAITING_STATES, ChargeState
 from app.db.engine import Database
+from app.db.shop import SubscriptionId
 from app.db.subscription_runs import SubscriptionRun
-from app.deliveries.brake import BrakeBounds
 from app.deliveries.decisions import Terms
 from app.deliveries.run import DeliveryRun, RunInterrupted, RunOptions, ensure_begun
 from app.jobs.context import Context
@@ -19,10 +23,10 @@ from app.jobs.queues import Queue
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
 from app.settings import Settings
+from app.tasks.charging import CHARGING, brake_bounds
 from app.tasks.notifications import send_delivery_skipped_task
+from app.tasks.registry import TASKS, task
 from app.tasks.run_news import RunNews
-
-CHARGING = "process_single_subscription"
 
 
 class RunResult(TypedDict):
@@ -36,6 +40,20 @@ class RunResult(TypedDict):
     paused: str | None
 
 
+DeliveryStatus = Literal["success", "pending", "skipped", "failed"]
+
+
+class DeliveryResult(TypedDict):
+    """What became of a delivery: `reason` says why it is no success, `order_*` are the shop's, if there is one."""
+
+    subscription_id: int
+    status: DeliveryStatus
+    reason: str | None
+    order_id: int | None
+    order_number: str | None
+    next_delivery_date: date | None
+
+
 async def process_due_subscriptions(ctx: Context, delivery_date: date | None = None) -> RunResult:
     """Plan the deliveries of a date: what is charged, what is skipped and why, and a job for each charge."""
     settings = ctx[Settings]
@@ -45,11 +63,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
     news = RunNews(settings.owner_email)
     options = RunOptions(
         charging=CHARGING,
-        bounds=BrakeBounds(
-            refused_points=settings.brake_refused_points,
-            unknown_points=settings.brake_unknown_points,
-            amount_factor=settings.brake_amount_factor,
-        ),
+        bounds=brake_bounds(settings),
         notice=timedelta(days=settings.pre_debit_notice_days),
         telling=send_delivery_skipped_task.name,
         at_end=news.ended,
@@ -60,6 +74,56 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
         return _result(await run.run(partial(ctx.progress, message=f"deliveries of {day}")))
     except SoftTimeLimitExceeded as limit:
         raise RunInterrupted(day, "its time was over") from limit
+
+
+@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"})
+async def process_single_subscription(
+    ctx: Context, subscription_id: int, delivery_date: date | None = None
+) -> DeliveryResult:
+    """Charge a subscription's delivery of a date, once, and settle it: order, payment, stock and message."""
+    settings, now = ctx[Settings], datetime.now(UTC)
+    day = delivery_date or ctx.enqueued_at.astimezone(UTC).date()
+    ensure_begun(day, now, ZoneInfo(settings.schedule_timezone))
+    key = ChargeKey(day, SubscriptionId(subscription_id))
+    charged = await ctx[Charging].charge(Terms(day, settings.missed_deliveries), key, ctx.ensure_held)
+    if isinstance(charged, NotDue):
+        return DeliveryResult(
+            subscription_id=subscription_id,
+            status="skipped",
+            reason="not_due",
+            order_id=None,
+            order_number=None,
+            next_delivery_date=charged.next_delivery_date,
+        )
+    return _delivery(charged)
+
+
+@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date", "look"})
+async def follow_up_charge(ctx: Context, subscription_id: int, delivery_date: date, look: int) -> DeliveryResult:
+    """Ask the gateway what became of a charge that was left open, and settle it."""
+    key = ChargeKey(delivery_date, SubscriptionId(subscription_id))
+    return _delivery(await ctx[Charging].look(key, ctx.ensure_held, look))
+
+
+def _delivery(record: ChargeRecord) -> DeliveryResult:
+    statuses: Mapping[ChargeState, DeliveryStatus] = {
+        "captured": "success",
+        "skipped": "skipped",
+        "refused": "failed",
+    }
+    has_order = record.order_id is not None
+    reason = record.reason
+    if reason is None and record.state in WAITING_STATES:
+        # It will come back by itself.
+        reason = "debit_under_way"
+    return DeliveryResult(
+        subscription_id=record.subscription_id,
+        status=statuses.get(record.state, "pending"),
+        reason=reason,
+        order_id=record.order_id,
+        order_number=record.order_number if has_order else None,
+        next_delivery_date=record.next_delivery_date,
+    )
 
 
 def _result(run: SubscriptionRun) -> RunResult:
@@ -82,3 +146,7 @@ def declare_midnight_run(tasks: TaskRegistry) -> Task[..., Any]:
         visible={"delivery_date"},
     )
     return declare(process_due_subscriptions)
+
+
+# Its schedule begins here: tests declare it in registries of their own.
+midnight_run = declare_midnight_run(TASKS)

@@ -18,8 +18,8 @@ from app.dev.fakes.razorpay_fates import Fate
 from app.providers.failures import (
     Misconfigured,
     NotAnswered,
+    ProviderDeferred,
     ProviderFailure,
-    ProviderNotDone,
     ProviderOutcomeUnknown,
     ProviderRefused,
     ProviderUnreachable,
@@ -233,7 +233,7 @@ async def test_a_refused_charge_says_why(fakes: Fakes, gateway: Razorpay, reason
 
 # A fault of the charge, whether the money was taken all the same, and what the client must say.
 CHARGE_FAULTS: list[tuple[Fault, bool, type[ProviderFailure]]] = [
-    (Failure(provider=RAZORPAY, on="charge", status=429, retry_after=7), False, ProviderNotDone),
+    (Failure(provider=RAZORPAY, on="charge", status=429, retry_after=7), False, ProviderDeferred),
     (Failure(provider=RAZORPAY, on="charge", status=500), False, ProviderOutcomeUnknown),
     (Failure(provider=RAZORPAY, on="charge", status=500, takes_effect=True), True, ProviderOutcomeUnknown),
     (Failure(provider=RAZORPAY, on="charge", status=502), False, ProviderOutcomeUnknown),

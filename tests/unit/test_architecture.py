@@ -13,6 +13,7 @@ LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.operations",),
     ("app.tasks",),
+    ("app.billing",),
     ("app.schedules", "app.letters", "app.deliveries", "app.live", "app.metrics"),
     ("app.notify", "app.outbox", "app.history", "app.cleanup", "app.steering"),
     ("app.logs",),

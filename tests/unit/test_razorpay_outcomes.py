@@ -10,8 +10,8 @@ from app.providers.failures import (
     Misconfigured,
     NoConnectionFree,
     NotAnswered,
+    ProviderDeferred,
     ProviderFailure,
-    ProviderNotDone,
     ProviderOutcomeUnknown,
     ProviderRefused,
     ProviderUnreachable,
@@ -49,8 +49,8 @@ TABLE: list[tuple[int, str, str, type[ProviderFailure], type[ProviderFailure]]] 
     (400, "BAD_REQUEST_ERROR", "Authentication failed due to incorrect otp", ProviderRefused, ProviderOutcomeUnknown),
     (400, "BAD_REQUEST_ERROR", "Access Denied", Misconfigured, Misconfigured),
     (400, "BAD_REQUEST_ERROR", "The requested URL was not found on the server.", Misconfigured, Misconfigured),
-    (429, "BAD_REQUEST_ERROR", "Too many requests", ProviderNotDone, NotAnswered),
-    (429, "SERVER_ERROR", "Too many requests", ProviderNotDone, NotAnswered),
+    (429, "BAD_REQUEST_ERROR", "Too many requests", ProviderDeferred, NotAnswered),
+    (429, "SERVER_ERROR", "Too many requests", ProviderDeferred, NotAnswered),
     (400, "GATEWAY_ERROR", "no", ProviderOutcomeUnknown, NotAnswered),
     (502, "GATEWAY_ERROR", "no", ProviderOutcomeUnknown, NotAnswered),
     (500, "SERVER_ERROR", "no", ProviderOutcomeUnknown, NotAnswered),
@@ -68,7 +68,7 @@ PAGES: list[tuple[int, type[ProviderFailure], type[ProviderFailure]]] = [
     (403, ProviderOutcomeUnknown, NotAnswered),
     (404, ProviderOutcomeUnknown, NotAnswered),
     (408, ProviderOutcomeUnknown, NotAnswered),
-    (429, ProviderNotDone, NotAnswered),
+    (429, ProviderDeferred, NotAnswered),
     (500, ProviderOutcomeUnknown, NotAnswered),
     (502, ProviderOutcomeUnknown, NotAnswered),
     (504, ProviderOutcomeUnknown, NotAnswered),
@@ -165,7 +165,7 @@ async def test_a_refusal_has_razorpays_reason_and_words() -> None:
 async def test_the_wait_that_it_asks_for_is_passed_on() -> None:
     answer = problem(429, "BAD_REQUEST_ERROR", Retry_After="7")
 
-    with pytest.raises(ProviderNotDone) as of_charge:
+    with pytest.raises(ProviderDeferred) as of_charge:
         await charge(razorpay(answer))
     with pytest.raises(NotAnswered) as of_question:
         await fetch_payments(razorpay(answer))

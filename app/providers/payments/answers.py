@@ -12,8 +12,8 @@ from pydantic_core import ErrorDetails
 from app.providers.failures import (
     MAX_WORDS,
     Misconfigured,
+    ProviderDeferred,
     ProviderFailure,
-    ProviderNotDone,
     ProviderOutcomeUnknown,
     ProviderRefused,
     masked,
@@ -80,7 +80,7 @@ def failure(answer: httpx.Response, *, hide: Collection[str], now: datetime) -> 
 def _outcome(status: int, error: _Error) -> type[ProviderFailure]:
     sentence = error.description.rstrip(".").lower()
     if status == httpx.codes.TOO_MANY_REQUESTS:
-        return ProviderNotDone
+        return ProviderDeferred
     if status == httpx.codes.UNAUTHORIZED or status // 100 == 3:
         return Misconfigured
     if status // 100 != 4 or not error.code.startswith("BAD_REQUEST_"):

@@ -1,0 +1,1 @@
+"""Having planned deliveries paid, each at most once, and writing down what became of it."""

@@ -1,0 +1,253 @@
+"""How a charge is settled by what was found out about it: everything that follows, decided without writing it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.billing import telling
+from app.billing.finding import BilledPeriod, Finding
+from app.billing.record import ChargeRecord
+from app.billing.telling import NewJob
+from app.db.charges import ChargeState, SkipReason
+from app.db.shop import OrderStatus, PaymentStatus
+from app.deliveries.days import end_of_day
+from app.providers.payments.standing import Standing
+
+# How long a bank may still authorise a payment that failed, and how often it is looked for.
+# Source: Razorpay, Late Authorization.
+LATE_AUTHORISATION: Final = timedelta(days=3)
+_LATE_LOOKS_EVERY: Final = timedelta(days=1)
+# The looks themselves take their time.
+_LEEWAY: Final = timedelta(hours=2)
+ASKED_IN_VAIN: Final = "asked_in_vain"
+_OWED: Final = "Paid after the delivery had been given up: not to be delivered before somebody has looked at it."
+_LEADS_TO: Final[dict[Standing, ChargeState]] = {
+    Standing.CAPTURED: "captured",
+    Standing.PENDING: "pending",
+    Standing.REFUSED: "refused",
+    Standing.UNKNOWN: "unknown",
+}
+_ENDED: Final[frozenset[ChargeState]] = frozenset({"captured", "refused", "skipped"})
+
+
+@dataclass(frozen=True, slots=True)
+class SettlingTerms:
+    """`follow_ups` are the waits between the looks at an open charge, `site` is where links lead; `looking` is the
+    task that takes such a look, `charging` the one that charges."""
+
+    follow_ups: Sequence[timedelta]
+    site: str
+    looking: str
+    charging: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A planned charge is given up before any of it reached the gateway."""
+
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class ShopOrder:
+    """How the shop's order for the delivery stands."""
+
+    payment_status: PaymentStatus
+    order_status: OrderStatus
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What is to be written, all in one transaction, of a charge that stood as `before`.
+
+    `units_back` are to go back to the product's stock. `frees_token`: who waits for this debit's end may go on.
+    `order` and `payment` None leave the shop's rows, or their absence, as they are.
+    """
+
+    before: ChargeRecord
+    state: ChargeState
+    reason: str | None
+    finding: Finding | None = None
+    units_held: int
+    is_owed: bool = False
+    looks: int
+    next_look_at: datetime | None
+    order: ShopOrder | None = None
+    payment: PaymentStatus | None = None
+    period: BilledPeriod | None = None
+    jobs: Sequence[NewJob] = field(default=())
+
+    @property
+    def units_back(self) -> int:
+        return max(0, self.before.units_held - self.units_held)
+
+    @property
+    def frees_token(self) -> bool:
+        return self.state in _ENDED and self.before.state not in _ENDED and self.before.token_id is not None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the customer's bank has refused it now."""
+        return self.state == "refused" and self.before.state != "refused" and self.reason != telling.NOT_CHARGED_IN_TIME
+
+
+def settlement(
+    record: ChargeRecord,
+    conclusion: Finding | Skip,
+    terms: SettlingTerms,
+    *,
+    now: datetime,
+    look: int | None = None,
+    has_unit: bool = True,
+) -> Settlement | None:
+    """What follows; None where nothing changes.
+
+    `look` is the number of the look by which it was found out, None for a job that is none. `has_unit` tells whether
+    a unit could be taken again for a charge that `wants_unit`.
+    """
+    if isinstance(conclusion, Skip):
+        return _skipped(record, conclusion) if record.state in ("planned", "notified") else None
+    state = _state_after(record, conclusion.standing)
+    if state == "captured" != record.state:
+        return _captured(record, conclusion, now, has_unit=has_unit)
+    if record.state in ("captured", "skipped"):
+        return None
+    looks, next_look_at = _next_look(record, state, conclusion, terms.follow_ups, now, look)
+    settled = _open(record, conclusion, state) if state != "refused" else _refused(record, conclusion, terms)
+    reason = settled.reason
+    if state in ("pending", "unknown") and next_look_at is None and conclusion.standing is not Standing.CAPTURED:
+        reason = ASKED_IN_VAIN
+    jobs = [*settled.jobs]
+    if next_look_at is not None and next_look_at != record.next_look_at:
+        kwargs = {
+            "subscription_id": record.subscription_id,
+            "delivery_date": record.delivery_date.isoformat(),
+            "look": looks,
+        }
+        jobs.append(NewJob(terms.looking, kwargs, f"delivery:{record.key}:look:{looks}", next_look_at))
+    is_new = state != record.state or conclusion.standing is Standing.UNKNOWN
+    if not is_new and (looks, next_look_at, reason) == (record.looks, record.next_look_at, record.reason):
+        return None
+    return Settlement(
+        before=record,
+        state=state,
+        reason=reason,
+        finding=conclusion if is_new else None,
+        units_held=settled.units_held,
+        is_owed=record.is_owed,
+        looks=looks,
+        next_look_at=next_look_at,
+        order=settled.order,
+        payment=settled.payment,
+        period=conclusion.period,
+        jobs=jobs,
+    )
+
+
+def wants_unit(record: ChargeRecord, conclusion: Finding | Skip, now: datetime) -> bool:
+    """Whether a unit has to be taken from the stock again: paid after all, and on time."""
+    is_paid = isinstance(conclusion, Finding) and conclusion.standing is Standing.CAPTURED
+    return is_paid and record.state == "refused" and now < end_of_day(record.delivery_date)
+
+
+def may_still_be_paid(record: ChargeRecord, now: datetime) -> bool:
+    """Whether a refused charge may still turn out to be paid."""
+    return record.paying_since is not None and now < record.paying_since + LATE_AUTHORISATION + _LEEWAY
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    reason: str | None
+    units_held: int
+    order: ShopOrder | None = None
+    payment: PaymentStatus | None = None
+    jobs: Sequence[NewJob] = ()
+
+
+def _state_after(record: ChargeRecord, standing: Standing) -> ChargeState:
+    if record.state in ("captured", "skipped"):
+        return record.state
+    state = _LEADS_TO[standing]
+    # What was refused is refused, until it is paid.
+    return "refused" if record.state == "refused" and state != "captured" else state
+
+
+def _captured(record: ChargeRecord, finding: Finding, now: datetime, *, has_unit: bool) -> Settlement:
+    was_given_up = record.state == "refused"
+    has_order = record.address_id is not None or record.order_id is not None
+    is_owed = not has_order or (was_given_up and not (wants_unit(record, finding, now) and has_unit))
+    status = OrderStatus.PENDING if is_owed else OrderStatus.CONFIRMED
+    return Settlement(
+        before=record,
+        state="captured",
+        reason=finding.reason or (None if has_order else "subscription_gone"),
+        finding=finding,
+        units_held=record.units_held if not was_given_up else 0 if is_owed else 1,
+        is_owed=is_owed,
+        looks=record.looks,
+        next_look_at=None,
+        order=ShopOrder(PaymentStatus.PAID, status, _OWED if is_owed else None) if has_order else None,
+        payment=PaymentStatus.PAID,
+        period=finding.period,
+        jobs=() if is_owed else telling.confirmed(record),
+    )
+
+
+def _open(record: ChargeRecord, finding: Finding, state: ChargeState) -> _Step:
+    if state == "unknown" or record.state == state:
+        return _Step(finding.reason or record.reason, record.units_held)
+    has_order = record.address_id is not None or record.order_id is not None
+    order = ShopOrder(PaymentStatus.PENDING, OrderStatus.PENDING) if has_order else None
+    return _Step(finding.reason, record.units_held, order, PaymentStatus.PENDING)
+
+
+def _refused(record: ChargeRecord, finding: Finding, terms: SettlingTerms) -> _Step:
+    if record.state == "refused":
+        return _Step(record.reason, record.units_held)
+    reason = finding.reason or "refused"
+    if reason == telling.NOT_CHARGED_IN_TIME:
+        jobs = telling.skipped(record, reason)
+    else:
+        jobs = telling.refused(record, reason, finding.words, terms.site)
+    has_order = record.order_id is not None
+    order = ShopOrder(PaymentStatus.FAILED, OrderStatus.CANCELLED) if has_order else None
+    return _Step(reason, 0, order, PaymentStatus.FAILED if has_order else None, jobs)
+
+
+def _skipped(record: ChargeRecord, skip: Skip) -> Settlement:
+    return Settlement(
+        before=record,
+        state="skipped",
+        reason=skip.reason,
+        units_held=0,
+        looks=record.looks,
+        next_look_at=None,
+        jobs=telling.skipped(record, skip.reason),
+    )
+
+
+def _next_look(
+    record: ChargeRecord,
+    state: ChargeState,
+    finding: Finding,
+    follow_ups: Sequence[timedelta],
+    now: datetime,
+    look: int | None,
+) -> tuple[int, datetime | None]:
+    """How many looks were left to be taken by then, and when the last of them is."""
+    if record.next_look_at is not None and look != record.looks:
+        # Asked in between, by a person or a job that came again: the look that is to come still comes.
+        return record.looks, record.next_look_at
+    match state:
+        case "pending" | "unknown":
+            wait = follow_ups[record.looks] if record.looks < len(follow_ups) else None
+        # Without a payment there is nothing that a bank could authorise late, unless nobody knows of it.
+        case "refused" if (
+            finding.payment_id or record.razorpay_payment_id or finding.reason == telling.NOT_CHARGED_IN_TIME
+        ):
+            wait = _LATE_LOOKS_EVERY if may_still_be_paid(record, now + _LATE_LOOKS_EVERY) else None
+        case _:
+            wait = None
+    return (record.looks, None) if wait is None else (record.looks + 1, now + wait)

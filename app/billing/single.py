@@ -1,0 +1,55 @@
+"""Planning one delivery that no run has planned yet, by the run's own rules."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import text
+
+from app.billing.failures import UnknownSubscription
+from app.db.engine import Database
+from app.db.shop import SubscriptionId
+from app.deliveries.decisions import IS_DUE, Terms
+from app.deliveries.planning import StockSold, plan_deliveries, take_stock
+
+_STANDS = text(f"SELECT {IS_DUE} AS is_due, s.next_delivery_date FROM subscriptions s WHERE s.id = :id")  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """There is no delivery of that date, and the next one is on that."""
+
+    next_delivery_date: date
+
+
+async def plan_single(database: Database, terms: Terms, subscription_id: SubscriptionId, *, charging: str) -> NotDue:
+    """Plans what is due of it by the terms' date; when the next delivery is then.
+
+    Raises UnknownSubscription.
+    """
+    async with database.session() as session:
+        stands = (await session.execute(_STANDS, {**_date(terms), "id": subscription_id})).one_or_none()
+    if stands is None:
+        raise UnknownSubscription(subscription_id)
+    if not stands.is_due:
+        return NotDue(stands.next_delivery_date)
+    try:
+        await _plan(database, terms, subscription_id, charging, locks_products=False)
+    except StockSold:
+        await _plan(database, terms, subscription_id, charging, locks_products=True)
+    async with database.session() as session:
+        stands = (await session.execute(_STANDS, {**_date(terms), "id": subscription_id})).one()
+    return NotDue(stands.next_delivery_date)
+
+
+def _date(terms: Terms) -> dict[str, date]:
+    return {"date": terms.date}
+
+
+async def _plan(
+    database: Database, terms: Terms, subscription_id: SubscriptionId, charging: str, *, locks_products: bool
+) -> None:
+    async with database.session() as session:
+        planned = await plan_deliveries(
+            session, [subscription_id], terms, charging=charging, locks_products=locks_products
+        )
+        await take_stock(session, planned.units)

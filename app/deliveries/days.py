@@ -1,0 +1,12 @@
+"""When the day of a delivery is over where the milk is brought."""
+
+from datetime import date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+INDIA: Final = ZoneInfo("Asia/Kolkata")
+
+
+def end_of_day(day: date) -> datetime:
+    """Midnight after it: from then on nobody is charged for a delivery of that day who was not before."""
+    return datetime.combine(day + timedelta(days=1), time(), INDIA)

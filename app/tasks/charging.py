@@ -1,0 +1,60 @@
+"""What charges deliveries, made from the settings."""
+
+import httpx
+from pydantic import SecretStr
+
+from app.billing.charging import Charging
+from app.billing.gateway import GuardedRazorpay
+from app.billing.invoice_way import InvoiceWay
+from app.billing.ledger import ChargeLedger
+from app.billing.mandate_way import MandateWay
+from app.billing.settling import SettlingTerms
+from app.billing.watch import RunWatch
+from app.db.engine import Database
+from app.deliveries.brake import BrakeBounds
+from app.jobs.breaker import Breaker
+from app.providers.timed import CallHook
+from app.settings import Settings
+
+# The tasks by which a delivery is charged, and an open charge looked at again.
+CHARGING = "process_single_subscription"
+FOLLOWING_UP = "follow_up_charge"
+
+
+def open_charging(
+    settings: Settings,
+    database: Database,
+    client: httpx.AsyncClient,
+    breaker: Breaker,
+    on_call: CallHook | None = None,
+) -> Charging:
+    """What charges deliveries by these settings."""
+    gateway = GuardedRazorpay(
+        client,
+        breaker,
+        on_call=on_call,
+        base_url=settings.razorpay_base_url,
+        # Without keys Razorpay says what is wrong, and charges wait until they are set.
+        key_id=settings.razorpay_key_id or "",
+        key_secret=settings.razorpay_key_secret or SecretStr(""),
+    )
+    terms = SettlingTerms(settings.charge_follow_ups, settings.frontend_url, looking=FOLLOWING_UP, charging=CHARGING)
+    ledger = ChargeLedger(database, terms, pause_after=settings.max_failed_deliveries)
+    return Charging(
+        database,
+        gateway,
+        ledger,
+        MandateWay(ledger, gateway),
+        InvoiceWay(ledger, gateway),
+        RunWatch(database, brake_bounds(settings)),
+        CHARGING,
+    )
+
+
+def brake_bounds(settings: Settings) -> BrakeBounds:
+    """When a run pauses itself."""
+    return BrakeBounds(
+        refused_points=settings.brake_refused_points,
+        unknown_points=settings.brake_unknown_points,
+        amount_factor=settings.brake_amount_factor,
+    )

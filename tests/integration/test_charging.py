@@ -1,0 +1,558 @@
+"""Charging a delivery from the customer's mandate: what each answer of the gateway leads to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from app.billing.failures import ChargeLater, UnknownSubscription
+from app.billing.single import NotDue
+from app.dev.fakes.faults import Breakage, Failure, Refusal
+from app.dev.fakes.inbox import Provider
+from app.dev.fakes.razorpay import ReceiptRule
+from app.dev.fakes.razorpay_books import Order, new_id
+from app.dev.fakes.razorpay_fates import Fate
+from app.dev.postgres import EmbeddedPostgres
+from app.jobs.failures import LeaseRanOut
+from tests.conftest import fresh_database
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, charging_shop, receipt
+from tests.integration.delivery_shop import DAY, ONE_DAY
+
+RAZORPAY = Provider.RAZORPAY
+CONFIRMED = "send_order_confirmation_task delivery:1:2026-03-02:confirmed"
+REFUSED = "send_payment_failed_task delivery:1:2026-03-02:refused"
+SKIPPED = "send_delivery_skipped_task delivery:1:2026-03-02:skipped"
+
+
+@pytest.fixture(scope="module")
+async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
+    async with (
+        fresh_database(postgres_server, template=database_template) as url,
+        charging_shop(url) as shop,
+    ):
+        yield shop
+
+
+@pytest.fixture
+def shop(opened: ChargingShop) -> ChargingShop:
+    """`open()` empties it."""
+    return opened
+
+
+def lose(shop: ChargingShop, path: str, *, after: bool, times: int = 1) -> None:
+    """The next requests to that path get no answer: after it took effect, or without any."""
+    left = [times]
+
+    async def interfere(request: httpx.Request) -> None:
+        if request.method == "POST" and request.url.path.endswith(path) and left[0]:
+            left[0] -= 1
+            raise httpx.ReadTimeout("no answer")
+
+    if after:
+        shop.transport.after = interfere
+    else:
+        shop.transport.before = interfere
+
+
+def move(shop: ChargingShop, status: Any) -> None:
+    """What the bank does about the only payment there is."""
+    [payment] = shop.fakes.razorpay.books.payments.values()
+    shop.fakes.razorpay.books.move(payment, status)
+
+
+async def test_a_delivery_that_is_paid_is_ordered_and_confirmed(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+
+    charged = await shop.charge()
+
+    assert (charged.state, charged.reason, charged.order_number) == ("captured", None, "SUB-20260302-1")
+    assert shop.captured() == 1
+    assert await shop.order_of() == {
+        "payment_status": "paid",
+        "order_status": "confirmed",
+        "total_amount": Decimal("68.00"),
+        "final_amount": Decimal("68.00"),
+        "quantity": 1,
+        "unit_price": Decimal("68.00"),
+        "total_price": Decimal("68.00"),
+        "payment": "paid",
+        "amount": Decimal("68.00"),
+        "payment_method": "upi",
+        "subscription_id": 1,
+        "notes": None,
+        "user_id": 2,
+        "delivery_address_id": 1,
+    }
+    assert await shop.told() == [CONFIRMED]
+    assert await shop.faults() == []
+
+
+async def test_charging_again_changes_nothing(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    await shop.charge()
+    before = [await shop.shop.everything(), await shop.shop.sql("SELECT * FROM orders, payments, order_items")]
+
+    charged = await shop.charge()
+
+    after = [await shop.shop.everything(), await shop.shop.sql("SELECT * FROM orders, payments, order_items")]
+    assert (charged.state, after) == ("captured", before)
+
+
+async def test_a_debit_without_notice_is_pending_until_the_bank_has_made_it(shop: ChargingShop) -> None:
+    await shop.open(notices=False)
+    await shop.plan()
+
+    charged = await shop.charge()
+
+    order = await shop.order_of()
+    assert order is not None
+    assert (charged.state, order["payment_status"], order["order_status"], order["payment"]) == (
+        ("pending", "pending", "pending", "pending")
+    )
+    assert await shop.told() == []
+    waits = [(await shop.one()).next_look_at]
+    while (await shop.look()).state == "pending":
+        waits.append((await shop.one()).next_look_at)
+    order = await shop.order_of()
+    assert order is not None
+    assert (order["payment_status"], order["order_status"], order["payment"]) == ("paid", "confirmed", "paid")
+    assert [at and round((at - MIDNIGHT) / timedelta(minutes=1)) for at in waits] == [6, 36, 156, 1596]
+    assert await shop.told() == [CONFIRMED]
+    assert await shop.faults() == []
+
+
+async def test_a_refusal_gives_the_unit_back_and_says_why_and_where_to_pay(shop: ChargingShop) -> None:
+    await shop.open()
+    shop.fakes.razorpay.fates.add(Fate(becomes="failed", reason="insufficient_funds"))
+    await shop.plan()
+
+    charged = await shop.charge()
+
+    assert (charged.state, charged.reason, await shop.order_of()) == ("refused", "insufficient_funds", None)
+    assert await shop.shop.stock() == {1: 1000}
+    assert await shop.told() == [REFUSED]
+    [job] = [job for job in await shop.shop.jobs() if job.task == "send_payment_failed_task"]
+    assert job.kwargs["retry_payment_url"] == "https://shop.example/subscriptions/1"
+    assert (job.kwargs["order_number"], job.kwargs["order_total"]) == ("SUB-20260302-1", "68.00")
+    assert "insufficient" in job.kwargs["failure_reason"].lower()
+    assert await shop.faults() == []
+
+
+async def test_a_refusal_of_a_pending_debit_cancels_its_order(shop: ChargingShop) -> None:
+    await shop.open(notices=False)
+    await shop.plan()
+    await shop.charge()
+    move(shop, "failed")
+
+    charged = await shop.look()
+
+    order = await shop.order_of()
+    assert order is not None
+    assert (charged.state, order["payment_status"], order["order_status"], order["payment"]) == (
+        ("refused", "failed", "cancelled", "failed")
+    )
+    assert await shop.told() == [REFUSED]
+    assert await shop.faults() == []
+
+
+class TestLateAuthorisation:
+    """The bank pays after all what it had refused."""
+
+    async def refused(self, shop: ChargingShop, *, stock: int = 1000) -> None:
+        await shop.open(stock=stock)
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed", reason="insufficient_funds"))
+        await shop.plan()
+        assert (await shop.charge()).state == "refused"
+        move(shop, "captured")
+
+    async def test_on_its_day_is_delivered(self, shop: ChargingShop) -> None:
+        await self.refused(shop)
+
+        charged = await shop.charge()
+
+        order = await shop.order_of()
+        assert order is not None
+        assert (charged.state, charged.is_owed, order["order_status"]) == ("captured", False, "confirmed")
+        assert await shop.shop.stock() == {1: 999}
+        assert await shop.faults() == []
+
+    async def test_after_its_day_is_owed(self, shop: ChargingShop) -> None:
+        await self.refused(shop)
+
+        charged = await shop.look()
+
+        order = await shop.order_of()
+        assert order is not None
+        assert (charged.state, charged.is_owed) == ("captured", True)
+        assert (order["payment_status"], order["order_status"], order["payment"]) == ("paid", "pending", "paid")
+        assert "not to be delivered" in order["notes"]
+        assert await shop.told() == [REFUSED]
+        assert await shop.faults() == []
+
+    async def test_with_nothing_left_is_owed(self, shop: ChargingShop) -> None:
+        await self.refused(shop, stock=1)
+        await shop.shop.sql("UPDATE products SET stock_quantity = 0")
+        shop.start_stock = 0
+
+        charged = await shop.charge()
+
+        assert (charged.state, charged.is_owed) == ("captured", True)
+        assert await shop.faults() == []
+
+    async def test_is_looked_for_during_three_days(self, shop: ChargingShop) -> None:
+        await shop.open()
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
+        await shop.plan()
+        await shop.charge()
+
+        looks = 0
+        while (await shop.one()).next_look_at is not None:
+            await shop.look()
+            looks += 1
+
+        shop.transport.requests.clear()
+        assert (await shop.charge()).state == "refused"
+        assert (looks, len(shop.transport.requests)) == (3, 1)
+        shop.now += ONE_DAY
+        await shop.charge()
+        assert len(shop.transport.requests) == 1
+
+
+async def test_a_charge_whose_answer_is_lost_is_asked_about(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    lose(shop, "/recurring", after=True)
+
+    charged = await shop.charge()
+
+    assert (charged.state, shop.captured()) == ("captured", 1)
+    assert await shop.faults() == []
+
+
+async def test_a_charge_that_never_arrived_is_made_two_hours_later(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    lose(shop, "/recurring", after=False)
+
+    assert (await shop.charge()).state == "unknown"
+    assert (await shop.look()).state == "unknown"
+    assert (await shop.charge()).state == "unknown"
+    assert (await shop.look()).state == "unknown"
+    assert await shop.told() == []
+    charged = await shop.look()
+
+    assert (charged.state, shop.captured(), await shop.told()) == ("captured", 1, [CONFIRMED])
+    assert shop.now > MIDNIGHT + timedelta(hours=2)
+    assert await shop.faults() == []
+
+
+async def test_a_charge_that_never_arrived_by_the_end_of_its_day_is_given_up(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    shop.now = MIDNIGHT + timedelta(hours=18)
+    lose(shop, "/recurring", after=False)
+    await shop.charge()
+
+    while (charged := await shop.look()).state == "unknown":
+        pass
+
+    assert (charged.state, charged.reason, shop.captured()) == ("refused", "not_charged_in_time", 0)
+    assert await shop.shop.stock() == {1: 1000}
+    assert await shop.told() == [SKIPPED]
+
+
+async def test_what_nobody_can_tell_waits_for_a_person_in_the_end(shop: ChargingShop) -> None:
+    await shop.open()
+    shop.fakes.razorpay.fates.add(Fate(becomes="created"))
+    await shop.plan()
+    await shop.charge()
+
+    looks = 0
+    while (await shop.one()).next_look_at is not None:
+        await shop.look()
+        looks += 1
+
+    charge = await shop.one()
+    assert (looks, charge.state, charge.reason) == (8, "pending", "asked_in_vain")
+    move(shop, "captured")
+    assert (await shop.charge()).state == "captured"
+    assert (await shop.one()).reason is None
+    assert await shop.faults() == []
+
+
+async def test_asking_by_hand_leaves_the_looks_as_they_are(shop: ChargingShop) -> None:
+    await shop.open()
+    shop.fakes.razorpay.fates.add(Fate(becomes="created"))
+    await shop.plan()
+    await shop.charge()
+    await shop.charge()
+    await shop.look()
+    await shop.charge()
+
+    jobs = [(job.key, job.not_before) for job in await shop.shop.jobs() if job.task == "follow_up_charge"]
+    assert [key for key, _ in jobs] == ["delivery:1:2026-03-02:look:1", "delivery:1:2026-03-02:look:2"]
+    assert (await shop.one()).next_look_at == jobs[1][1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "state", "captured"),
+    [
+        (Failure(provider=RAZORPAY, on="charge", status=502, times=1), "unknown", 0),
+        (Failure(provider=RAZORPAY, on="charge", status=502, takes_effect=True, times=1), "captured", 1),
+        (Failure(provider=RAZORPAY, on="charge", status=500, times=1), "unknown", 0),
+        (Failure(provider=RAZORPAY, on="charge", status=503, takes_effect=True, times=1), "captured", 1),
+        (Breakage(provider=RAZORPAY, on="charge", kind="dropped_before", times=1), "unknown", 0),
+        (Breakage(provider=RAZORPAY, on="charge", kind="dropped_after", times=1), "captured", 1),
+        (Breakage(provider=RAZORPAY, on="charge", kind="wrong_json", times=1), "captured", 1),
+        (Refusal(provider=RAZORPAY, on="charge", code="pre_debit_notification_not_sent", times=1), "refused", 0),
+    ],
+    ids=str,
+)
+async def test_every_answer_to_a_charge_is_settled_by_what_the_gateway_did(
+    shop: ChargingShop, fault: Any, state: str, captured: int
+) -> None:
+    await shop.open()
+    await shop.plan()
+    shop.fakes.faults.add(fault)
+
+    charged = await shop.charge()
+
+    assert (charged.state, shop.captured()) == (state, captured)
+    assert await shop.faults() == []
+    await shop.charge()
+    assert shop.captured() == captured
+
+
+async def test_too_many_requests_leave_the_charge_to_the_next_attempt(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    shop.fakes.faults.add(Failure(provider=RAZORPAY, on="charge", status=429, retry_after=7, times=1))
+
+    with pytest.raises(ChargeLater) as raised:
+        await shop.charge()
+
+    assert raised.value.retry_after == timedelta(seconds=7)
+    charge = await shop.one()
+    assert (charge.state, charge.payer) == ("submitting", None)
+    assert (await shop.charge()).state == "captured"
+    assert await shop.faults() == []
+
+
+@pytest.mark.parametrize("kind", ["lookup", "order"])
+@pytest.mark.parametrize("status", [429, 500])
+async def test_a_gateway_that_can_not_be_asked_is_waited_for(shop: ChargingShop, kind: Any, status: Any) -> None:
+    await shop.open(notices=False)
+    await shop.plan()
+    shop.fakes.faults.add(Failure(provider=RAZORPAY, on=kind, status=status, times=1))
+
+    with pytest.raises(ChargeLater):
+        await shop.charge()
+
+    assert (await shop.charge()).state == "pending"
+
+
+@pytest.mark.parametrize("rule", ["reuse", "refuse", "repeat"])
+async def test_an_order_whose_answer_was_lost_is_the_one_that_is_paid(shop: ChargingShop, rule: ReceiptRule) -> None:
+    await shop.open(notices=False)
+    shop.fakes.razorpay.receipts = rule
+    await shop.plan()
+    lose(shop, "/orders", after=True)
+    with pytest.raises(ChargeLater):
+        await shop.charge()
+
+    charged = await shop.charge()
+
+    [order] = shop.fakes.razorpay.books.orders.values()
+    assert (charged.state, charged.razorpay_order_id, order.status) == ("pending", order.id, "attempted")
+
+
+async def test_what_was_paid_before_a_backup_was_restored_is_not_paid_again(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    backup = "CREATE TABLE tasks.backup AS SELECT * FROM tasks.charges"
+    await shop.shop.sql(backup)
+    await shop.charge()
+    await shop.shop.sql("TRUNCATE tasks.charges, orders, payments, order_items, tasks.outbox CASCADE")
+    await shop.shop.sql("INSERT INTO tasks.charges SELECT * FROM tasks.backup")
+
+    charged = await shop.charge()
+
+    assert (charged.state, shop.captured()) == ("captured", 1)
+    assert await shop.faults() == []
+
+
+async def test_an_order_of_another_amount_is_left_to_a_person(shop: ChargingShop) -> None:
+    await shop.open(notices=False)
+    await shop.plan()
+    books = shop.fakes.razorpay.books
+    books.add_order(Order(id=new_id("order"), receipt=receipt(1), amount=PRICE + 1, notes={}, created_at=shop.now))
+
+    charged = await shop.charge()
+
+    assert (charged.state, len(books.payments)) == ("unknown", 0)
+    charge = await shop.one()
+    assert charge.answer is not None
+    assert "amount is 6801, not 6800" in charge.answer["message"]
+    while (await shop.one()).next_look_at is not None:
+        await shop.look()
+    assert ((await shop.one()).state, len(books.payments)) == ("unknown", 0)
+
+
+async def test_who_lost_his_lease_does_not_pay(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+
+    def lost() -> None:
+        raise LeaseRanOut
+
+    with pytest.raises(LeaseRanOut):
+        await shop.charge(hold=lost)
+
+    assert (shop.fakes.razorpay.books.payments, (await shop.one()).payer) == ({}, None)
+    assert (await shop.charge()).state == "captured"
+
+
+async def test_several_workers_at_one_charge_pay_it_once(shop: ChargingShop) -> None:
+    await shop.open(notices=False)
+    await shop.plan()
+
+    outcomes = await asyncio.gather(*(shop.charge() for _ in range(6)), return_exceptions=True)
+
+    assert {type(each) for each in outcomes if isinstance(each, Exception)} <= {ChargeLater}
+    assert len(shop.fakes.razorpay.books.payments) == 1
+    assert (await shop.charge()).state == "pending"
+    assert await shop.faults() == []
+
+
+async def test_a_customer_without_mail_is_told_by_sms(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.shop.sql("UPDATE users SET email = NULL")
+    await shop.plan()
+
+    await shop.charge()
+
+    [job] = [job for job in await shop.shop.jobs() if job.task == "send_order_confirmation_task"]
+    assert (job.kwargs["email"], job.kwargs["phone"]) == (None, "+919800000002")
+
+
+class TestTurns:
+    """Of several debits from one mandate each waits for the one before."""
+
+    async def test_the_second_waits_until_the_first_is_settled(self, shop: ChargingShop) -> None:
+        await shop.open(2, tokens=1, notices=False)
+        await shop.plan()
+
+        assert (await shop.charge(1)).state == "pending"
+        assert (await shop.charge(2)).state == "planned"
+        move(shop, "failed")
+        await shop.charge(1)
+
+        keys = {job.key: job.not_before for job in await shop.shop.jobs() if ":2:" in str(job.key)}
+        assert keys == {
+            "delivery:2:2026-03-02": None,
+            "delivery:2:2026-03-02:end": MIDNIGHT + timedelta(hours=18, minutes=30),
+            "delivery:2:2026-03-02:after:1:2026-03-02": None,
+        }
+        assert (await shop.charge(2)).state == "pending"
+
+    async def test_one_that_waited_all_day_is_skipped(self, shop: ChargingShop) -> None:
+        await shop.open(2, tokens=1, notices=False)
+        await shop.plan()
+        await shop.charge(1)
+        await shop.charge(2)
+        shop.now = MIDNIGHT + timedelta(hours=18, minutes=30)
+
+        charged = await shop.charge(2)
+
+        assert (charged.state, charged.reason) == ("skipped", "debit_under_way")
+        assert await shop.told() == [SKIPPED.replace(":1:", ":2:")]
+        assert await shop.faults() == []
+
+    async def test_of_many_at_once_one_is_under_way(self, shop: ChargingShop) -> None:
+        await shop.open(12, tokens=2, notices=False)
+        await shop.plan()
+        workers = [shop.charging() for _ in range(3)]
+
+        states = await asyncio.gather(*(shop.charge(n, by=workers[n % 3]) for n in range(1, 13)))
+
+        assert sorted(record.state for record in states) == ["pending"] * 2 + ["planned"] * 10
+        assert len(shop.fakes.razorpay.books.payments) == 2
+
+
+class TestPause:
+    """A subscription that was refused three times in a row."""
+
+    async def refuse(self, shop: ChargingShop, days: int) -> None:
+        for number in range(days):
+            day = DAY + number * ONE_DAY
+            shop.now = MIDNIGHT + number * ONE_DAY + timedelta(minutes=1)
+            await shop.shop.run(day)
+            await shop.charge(1, day)
+
+    async def test_is_paused_and_its_customer_told(self, shop: ChargingShop) -> None:
+        await shop.open(notices=False)
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
+
+        await self.refuse(shop, 2)
+        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]
+        await self.refuse(shop, 3)
+
+        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("paused",)]
+        assert [each for each in await shop.told() if "paused" in each] == [
+            "send_subscription_paused_task delivery:1:2026-03-04:paused"
+        ]
+
+    async def test_is_not_where_one_was_paid_in_between(self, shop: ChargingShop) -> None:
+        await shop.open(notices=False)
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed", times=2))
+        shop.fakes.razorpay.fates.add(Fate(becomes="captured", times=1))
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed", times=2))
+
+        await self.refuse(shop, 5)
+
+        states = [charge.state for charge in await shop.shop.charges()]
+        assert states == ["refused", "refused", "captured", "refused", "refused"]
+        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]
+
+
+class TestSingle:
+    """Deliveries that no run has planned."""
+
+    async def test_one_that_is_due_is_planned_and_charged(self, shop: ChargingShop) -> None:
+        await shop.open()
+
+        charged = await shop.charge()
+
+        assert (charged.state, charged.next_delivery_date) == ("captured", DAY + ONE_DAY)
+        assert await shop.faults() == []
+
+    async def test_one_that_is_not_due_is_not(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.shop.sql("UPDATE subscriptions SET next_delivery_date = :day", day=DAY + ONE_DAY)
+
+        assert await shop.try_charge() == NotDue(DAY + ONE_DAY)
+        assert await shop.shop.charges() == []
+
+    async def test_none_is_refused_by_name(self, shop: ChargingShop) -> None:
+        await shop.open()
+
+        with pytest.raises(UnknownSubscription, match=r"^subscription 77 does not exist$"):
+            await shop.charge(77)
+
+
+async def test_a_day_that_is_over_is_not_charged_any_more(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    shop.now = MIDNIGHT + timedelta(hours=18, minutes=30)
+
+    charged = await shop.charge()
+
+    assert (charged.state, charged.reason, shop.captured()) == ("skipped", "not_charged_in_time", 0)
+    assert await shop.told() == [SKIPPED]
+    assert await shop.faults() == []

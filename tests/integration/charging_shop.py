@@ -82,10 +82,12 @@ class ChargingShop:
     now: datetime = MIDNIGHT + timedelta(minutes=1)
     start_stock: int = 1000
 
-    async def open(self, count: int = 1, *, tokens: int | None = None, notices: bool = True, stock: int = 1000) -> None:
+    async def open(
+        self, count: int = 1, *, tokens: int | None = None, notices: bool | int = True, stock: int = 1000
+    ) -> None:
         """Customers 2, 3, ... with mail, phone and a mandate each (`tokens`: so many for all), planned for DAY.
 
-        `notices`: Razorpay has announced their debits, so that a charge is captured at once.
+        `notices`: Razorpay has announced their debits (or those of so many), so that a charge is captured at once.
         """
         self.start_stock = stock
         await self.shop.open(count, stock=stock)
@@ -108,10 +110,10 @@ class ChargingShop:
                 customer_id=f"cust_{number}", token_id=f"token_{number}"
             )
         if notices:
-            await self.announce(count, tokens or count)
+            await self._announce(count if notices is True else notices, tokens or count)
         self.now = MIDNIGHT + timedelta(minutes=1)
 
-    async def announce(self, count: int, tokens: int) -> None:
+    async def _announce(self, count: int, tokens: int) -> None:
         gateway = self.gateway()
 
         for number in range(1, count + 1):

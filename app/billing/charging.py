@@ -9,6 +9,7 @@ from app.billing.gateway import GuardedRazorpay
 from app.billing.invoice_way import InvoiceWay
 from app.billing.ledger import ChargeLedger
 from app.billing.mandate_way import Hold, MandateWay
+from app.billing.notices import DebitNotices
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.settling import Skip, may_still_be_paid
 from app.billing.single import NotDue, plan_single
@@ -31,6 +32,7 @@ class Charging:
     mandates: MandateWay
     invoices: InvoiceWay
     watch: RunWatch
+    notices: DebitNotices
     charging_task: str
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 from app.billing.record import ChargeKey
 from app.db.shop import SubscriptionId
 from app.errors import NotDone, Refused, Unavailable
+from app.providers.failures import ProviderOutcomeUnknown
 
 
 class UnknownSubscription(Refused):
@@ -28,6 +29,13 @@ class ChargeLater(Unavailable):
 
     def __str__(self) -> str:
         return f"the charge of delivery {self.key} has to wait: {self.reason}"
+
+
+def later(key: ChargeKey, failed: NotDone | ProviderOutcomeUnknown) -> Unavailable:
+    """What to raise for a question or an order that failed: who can't be reached at all says so itself."""
+    if isinstance(failed, Unavailable):
+        return failed
+    return ChargeLater(key, str(failed), retry_after=failed.retry_after)
 
 
 class RunPaused(Unavailable):

@@ -5,13 +5,13 @@ from datetime import UTC, date, datetime, timedelta
 
 import structlog
 
-from app.billing.failures import ChargeLater
+from app.billing.failures import later
 from app.billing.finding import BilledPeriod, Finding, doubt
 from app.billing.ledger import ChargeLedger
 from app.billing.record import ChargeRecord
 from app.deliveries.days import INDIA
 from app.deliveries.decisions import STEP_DAYS
-from app.errors import NotDone, Unavailable
+from app.errors import NotDone
 from app.providers.failures import ProviderOutcomeUnknown
 from app.providers.payments.entities import GatewayPaymentId, Invoice
 from app.providers.payments.razorpay import Razorpay
@@ -41,9 +41,7 @@ class InvoiceWay:
         except ProviderOutcomeUnknown as failed:
             finding = doubt(failed, None, None)
         except NotDone as failed:
-            if isinstance(failed, Unavailable):
-                raise
-            raise ChargeLater(record.key, str(failed), retry_after=failed.retry_after) from failed
+            raise later(record.key, failed) from failed
         return await self._ledger.settle(record, finding, look)
 
     async def _found(self, record: ChargeRecord) -> Finding:

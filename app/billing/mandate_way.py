@@ -6,14 +6,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
-from app.billing.failures import ChargeLater
+from app.billing.failures import ChargeLater, later
 from app.billing.finding import Finding, doubt, evidence_of, evidence_of_order, from_payment, from_payments, refusal
 from app.billing.ledger import Begun, ChargeLedger, Right
 from app.billing.record import ChargeRecord
 from app.billing.settling import Skip
 from app.billing.telling import NOT_CHARGED_IN_TIME, usable_email, usable_phone
 from app.deliveries.days import end_of_day
-from app.errors import NotDone, Unavailable
+from app.errors import NotDone
 from app.providers.failures import ProviderFailure, ProviderOutcomeUnknown, ProviderRefused
 from app.providers.payments.entities import GatewayOrder, GatewayOrderId, GatewayPaymentId
 from app.providers.payments.razorpay import Razorpay
@@ -100,7 +100,7 @@ class MandateWay:
         except ProviderOutcomeUnknown as failed:
             return await self._ledger.settle(record, doubt(failed, order_id, None), look)
         except NotDone as failed:
-            raise _later(record, failed) from failed
+            raise later(record.key, failed) from failed
         return await self._go_on_unpaid(record, order, hold, look)
 
     async def _order(self, record: ChargeRecord) -> GatewayOrder:
@@ -116,7 +116,7 @@ class MandateWay:
                     raise ProviderOutcomeUnknown(self._gateway.name, "receipt", f"{found.id} was tried, not {own}")
                 return await self._gateway.order(own, receipt=record.receipt, amount=amount)
         except NotDone as failed:
-            raise _later(record, failed) from failed
+            raise later(record.key, failed) from failed
         if found is not None:
             return found
         notes = {
@@ -127,7 +127,7 @@ class MandateWay:
             return await self._gateway.create_order(OrderRequest(record.receipt, amount, notes))
         except (NotDone, ProviderOutcomeUnknown) as failed:
             # An order moves no money. Whether it was made is what the next attempt asks first.
-            raise _later(record, failed) from failed
+            raise later(record.key, failed) from failed
 
     async def _pay(self, record: ChargeRecord, right: Right) -> Finding:
         """What became of the one request to take the money."""
@@ -138,7 +138,7 @@ class MandateWay:
             return refusal(refused, order_id)
         except NotDone as failed:
             await self._ledger.give_back(right)
-            raise _later(record, failed) from failed
+            raise later(record.key, failed) from failed
         except ProviderOutcomeUnknown as failed:
             return await self._after_silence(record, order_id, failed)
         return await self._read(record, order_id, payment_id)
@@ -170,7 +170,7 @@ class MandateWay:
         except ProviderOutcomeUnknown as failed:
             return await self._ledger.settle(record, doubt(failed, order.id, None), look)
         except NotDone as failed:
-            raise _later(record, failed) from failed
+            raise later(record.key, failed) from failed
         return await self._ledger.settle(record, from_payments(order.id, payments), look)
 
     async def _go_on_unpaid(
@@ -202,13 +202,6 @@ class MandateWay:
 def _not_in_time(order: GatewayOrder | None) -> Finding:
     answer = {} if order is None else evidence_of_order(order)
     return Finding(Standing.REFUSED, answer, reason=NOT_CHARGED_IN_TIME, order_id=None if order is None else order.id)
-
-
-def _later(record: ChargeRecord, failed: NotDone | ProviderOutcomeUnknown) -> Unavailable:
-    # Who can't be reached, or has to be set up anew, says so itself.
-    if isinstance(failed, Unavailable):
-        return failed
-    return ChargeLater(record.key, str(failed), retry_after=failed.retry_after)
 
 
 def _debit(record: ChargeRecord) -> Debit:

@@ -69,7 +69,9 @@ DECISIONS = f"""
             p.stock_quantity - coalesce(given.units, 0) AS stock,
             CASE WHEN m.subscription_id IS NULL THEN 'invoice' ELSE 'mandate' END AS way,
             coalesce(n.amount_paise, CASE price WHEN 'NaN' THEN 0 ELSE CAST(price * 100 AS bigint) END) AS amount_paise,
-            n.razorpay_order_id, m.max_amount, m.expires_at, u.is_active AS has_customer, p.is_active AS has_product,
+            -- What the bank announced of another mandate's token is good for nothing.
+            CASE WHEN n.token_id = m.token_id THEN n.razorpay_order_id END AS razorpay_order_id, m.max_amount,
+            m.expires_at, u.is_active AS has_customer, p.is_active AS has_product,
             a.user_id = days.user_id AS has_address, btrim(days.razorpay_subscription_id) <> '' AS has_invoices
         FROM days
         JOIN users u ON u.id = days.user_id

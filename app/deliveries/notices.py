@@ -18,19 +18,37 @@ _DELIVERED = text(
 )
 _WRITE = text(
     f"""
-    INSERT INTO tasks.debit_notices (delivery_date, subscription_id, amount_paise)
-    SELECT delivery_date, subscription_id, amount_paise FROM ({EXPECTED}) AS expected WHERE way = 'mandate'
-    ORDER BY subscription_id
-    ON CONFLICT (delivery_date, subscription_id) DO NOTHING
-    RETURNING subscription_id
+    WITH written AS (
+        INSERT INTO tasks.debit_notices (delivery_date, subscription_id, amount_paise)
+        SELECT delivery_date, subscription_id, amount_paise FROM ({EXPECTED}) AS expected WHERE way = 'mandate'
+        ORDER BY subscription_id
+        ON CONFLICT (delivery_date, subscription_id) DO NOTHING
+        RETURNING subscription_id, delivery_date
+    ), enqueued AS (
+        INSERT INTO tasks.outbox (task, kwargs, key)
+        SELECT CAST(:task AS text),
+            jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
+            'notice:' || subscription_id || ':' || delivery_date
+        FROM written WHERE CAST(:task AS text) IS NOT NULL ORDER BY subscription_id
+        ON CONFLICT (key) DO NOTHING
+    )
+    SELECT count(*) FROM written
     """  # noqa: S608
 )
 
 
 async def plan_notices(
-    session: AsyncSession, after: SubscriptionId, last: SubscriptionId, terms: Terms, ahead: timedelta
+    session: AsyncSession,
+    after: SubscriptionId,
+    last: SubscriptionId,
+    terms: Terms,
+    ahead: timedelta,
+    *,
+    announcing: str | None = None,
 ) -> int:
     """Plans the notices of deliveries so many days after the terms' date; returns how many are new.
+
+    With a job of the task `announcing` for each, if one is named.
 
     Of subscriptions with `after < id <= last`: those with a mandate whose cadence brings them that day, as far as
     can be told by now. The amount is today's and holds for the charge.
@@ -39,5 +57,5 @@ async def plan_notices(
     delivered = list(await session.scalars(_DELIVERED, {**then.parameters, "after": after, "last": last}))
     if not delivered:
         return 0
-    parameters = {**then.parameters, "ids": delivered, "given_products": [], "given_units": []}
-    return len((await session.scalars(_WRITE, parameters)).all())
+    parameters = {**then.parameters, "ids": delivered, "given_products": [], "given_units": [], "task": announcing}
+    return await session.scalar(_WRITE, parameters) or 0

@@ -29,7 +29,12 @@ _WRITE = text(
         INSERT INTO tasks.charges (delivery_date, subscription_id, user_id, product_id, way, amount_paise, receipt,
             state, reason, units_held, razorpay_order_id)
         SELECT delivery_date, subscription_id, user_id, product_id, way, amount_paise,
-            'sub-' || subscription_id || '-' || to_char(delivery_date, 'YYYYMMDD'),
+            -- A receipt finds one order. That of a notice for another mandate has the plain one already.
+            'sub-' || subscription_id || '-' || to_char(delivery_date, 'YYYYMMDD') || CASE
+                WHEN state = 'planned' AND way = 'mandate' AND EXISTS (
+                    SELECT FROM tasks.debit_notices n WHERE n.delivery_date = decided.delivery_date
+                        AND n.subscription_id = decided.subscription_id AND n.razorpay_order_id IS NOT NULL
+                ) THEN '-own' ELSE '' END,
             state, reason, CASE state WHEN 'skipped' THEN 0 ELSE 1 END,
             CASE state WHEN 'notified' THEN razorpay_order_id END
         FROM decided ORDER BY delivery_date, subscription_id

@@ -75,9 +75,9 @@ async def _nobody_is_told(_session: AsyncSession, _run: SubscriptionRun, _now: d
 class RunOptions:
     """How a run goes about it.
 
-    `charging` is the task that charges a delivery, `telling` the one that tells a customer of a skipped one; `notice`
-    is how long before a delivery its debit is announced. `at_end` and `at_brake` write what follows in the transaction
-    in which the run finishes or pauses itself.
+    `charging` is the task that charges a delivery, `telling` the one that tells a customer of a skipped one,
+    `announcing` the one that has a debit announced; `notice` is how long before a delivery that is. `at_end` and
+    `at_brake` write what follows in the transaction in which the run finishes or pauses itself.
     """
 
     charging: str
@@ -87,6 +87,7 @@ class RunOptions:
     telling: str | None = None
     at_end: Announcement = _nobody_is_told
     at_brake: Announcement = _nobody_is_told
+    announcing: str | None = None
 
 
 class DeliveryRun:
@@ -173,5 +174,12 @@ class DeliveryRun:
         run.charges_paise += planned.paise
         run.skipped = {**run.skipped, **{why: run.skipped.get(why, 0) + n for why, n in planned.skipped.items()}}
         if self._options.notice:
-            run.notices += await plan_notices(session, after, run.position, self._terms, self._options.notice)
+            run.notices += await plan_notices(
+                session,
+                after,
+                run.position,
+                self._terms,
+                self._options.notice,
+                announcing=self._options.announcing,
+            )
         return planned

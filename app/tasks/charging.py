@@ -8,6 +8,7 @@ from app.billing.gateway import GuardedRazorpay
 from app.billing.invoice_way import InvoiceWay
 from app.billing.ledger import ChargeLedger
 from app.billing.mandate_way import MandateWay
+from app.billing.notices import DebitNotices
 from app.billing.settling import SettlingTerms
 from app.billing.watch import RunWatch
 from app.db.engine import Database
@@ -16,9 +17,10 @@ from app.jobs.breaker import Breaker
 from app.providers.timed import CallHook
 from app.settings import Settings
 
-# The tasks by which a delivery is charged, and an open charge looked at again.
+# The tasks by which a delivery is charged, an open charge looked at again, and a debit announced.
 CHARGING = "process_single_subscription"
 FOLLOWING_UP = "follow_up_charge"
+ANNOUNCING = "announce_debit"
 
 
 def open_charging(
@@ -47,6 +49,7 @@ def open_charging(
         MandateWay(ledger, gateway),
         InvoiceWay(ledger, gateway),
         RunWatch(database, brake_bounds(settings)),
+        DebitNotices(database, gateway),
         CHARGING,
     )
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from arq.cron import cron
 
 from app.billing.charging import Charging
+from app.billing.notices import Announced
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.single import NotDue
 from app.db.charges import WAITING_STATES, ChargeState
@@ -23,7 +24,7 @@ from app.jobs.queues import Queue
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
 from app.settings import Settings
-from app.tasks.charging import CHARGING, brake_bounds
+from app.tasks.charging import ANNOUNCING, CHARGING, brake_bounds
 from app.tasks.notifications import send_delivery_skipped_task
 from app.tasks.registry import TASKS, task
 from app.tasks.run_news import RunNews
@@ -68,6 +69,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
         telling=send_delivery_skipped_task.name,
         at_end=news.ended,
         at_brake=news.braked,
+        announcing=ANNOUNCING,
     )
     run = DeliveryRun(ctx[Database], Terms(day, settings.missed_deliveries), options, by=ctx.job_id)
     try:
@@ -103,6 +105,12 @@ async def follow_up_charge(ctx: Context, subscription_id: int, delivery_date: da
     """Ask the gateway what became of a charge that was left open, and settle it."""
     key = ChargeKey(delivery_date, SubscriptionId(subscription_id))
     return _delivery(await ctx[Charging].look(key, ctx.ensure_held, look))
+
+
+@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"})
+async def announce_debit(ctx: Context, subscription_id: int, delivery_date: date) -> Announced:
+    """Have the bank announce a delivery's debit to the customer, a day or more before it is made."""
+    return await ctx[Charging].notices.announce(ChargeKey(delivery_date, SubscriptionId(subscription_id)))
 
 
 def _delivery(record: ChargeRecord) -> DeliveryResult:

@@ -16,6 +16,7 @@ from app.billing.gateway import GuardedRazorpay
 from app.billing.invoice_way import InvoiceWay
 from app.billing.ledger import ChargeLedger
 from app.billing.mandate_way import MandateWay
+from app.billing.notices import DebitNotices
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.settling import SettlingTerms
 from app.billing.single import NotDue
@@ -103,6 +104,7 @@ class ChargingShop:
         )
         self.fakes.razorpay.reset()
         self.fakes.faults.clear()
+        self.transport.requests.clear()
         self.transport.before = self.transport.after = _nothing
         self.now = MIDNIGHT - timedelta(days=2)
         for number in range(tokens or count):
@@ -161,6 +163,7 @@ class ChargingShop:
             MandateWay(ledger, gateway, now=clock),
             InvoiceWay(ledger, gateway, now=clock),
             RunWatch(database, BOUNDS, clock=lambda: clock().timestamp()),
+            DebitNotices(database, gateway, now=clock),
             CHARGING,
             now=clock,
         )

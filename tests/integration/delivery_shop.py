@@ -74,8 +74,11 @@ class DeliveryShop:
         telling: str | None = None,
         news: RunNews | None = None,
         bounds: BrakeBounds = BOUNDS,
+        announcing: str | None = None,
     ) -> DeliveryRun:
-        options = RunOptions("process_single_subscription", bounds, timedelta(days=notice_days), page, telling)
+        options = RunOptions(
+            "process_single_subscription", bounds, timedelta(days=notice_days), page, telling, announcing=announcing
+        )
         if news is not None:
             options = replace(options, at_end=news.ended, at_brake=news.braked)
         return DeliveryRun(self.database, Terms(day, missed), options, by="test")

@@ -23,7 +23,7 @@ from tests.conftest import fresh_database
 from tests.dying_loop import deaths, dies_at
 from tests.integration.charging_shop import ChargingShop, charging_shop, key, receipt
 
-SEEDS = range(200)
+SEEDS = range(150)
 
 
 @pytest.fixture(scope="module")

@@ -156,7 +156,9 @@ async def test_a_notice_freezes_the_amount_days_ahead(shop: DeliveryShop) -> Non
 
     run = await shop.run(notice_days=2)
     await shop.sql("UPDATE products SET consumer_price = 75, stock_quantity = 100")
-    await shop.sql("UPDATE tasks.debit_notices SET razorpay_order_id = 'order_3' WHERE subscription_id = 3")
+    await shop.sql(
+        "UPDATE tasks.debit_notices SET razorpay_order_id = 'order_3', token_id = 'token' WHERE subscription_id = 3"
+    )
     await shop.run(DAY + 2 * ONE_DAY)
 
     # The first is delivered a day later, the fourth has no mandate.

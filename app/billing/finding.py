@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 from app.providers.failures import ProviderFailure
@@ -18,12 +19,14 @@ from app.providers.payments.standing import Standing, standing_of_order
 
 @dataclass(frozen=True, slots=True)
 class BilledPeriod:
-    """A paid invoice: one payment for all deliveries of its window."""
+    """A paid invoice: one payment for all deliveries of its window, which is from `first` to before `end`."""
 
     invoice_id: InvoiceId
     payment_id: GatewayPaymentId
     order_id: GatewayOrderId | None
     amount: Paise
+    first: date
+    end: date
 
 
 @dataclass(frozen=True, slots=True)

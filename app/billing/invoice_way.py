@@ -34,7 +34,7 @@ class InvoiceWay:
 
     async def settle(self, record: ChargeRecord, look: int | None) -> ChargeRecord | None:
         """The charge as the invoice has it whose window holds its date. Raises Unavailable where it has to wait."""
-        if record.state == "skipped":
+        if record.state == "skipped" and (record.is_owed or record.reason == "mandate_missing"):
             return record
         try:
             finding = await self._found(record)
@@ -86,7 +86,8 @@ def window_of(invoice: Invoice) -> tuple[date, date] | None:
 
 
 def _paid(record: ChargeRecord, invoice: Invoice, payment_id: GatewayPaymentId) -> Finding:
-    deliveries = _deliveries_in(record, invoice)
+    first, end = window_of(invoice) or (record.delivery_date, record.delivery_date + timedelta(days=1))
+    deliveries = _deliveries_between(record, first, end)
     expected = deliveries * record.amount_paise
     answer = {
         "invoice_id": invoice.id,
@@ -105,7 +106,7 @@ def _paid(record: ChargeRecord, invoice: Invoice, payment_id: GatewayPaymentId) 
             amount_paise=invoice.amount,
             expected_paise=expected,
         )
-    period = BilledPeriod(invoice.id, payment_id, invoice.order_id, invoice.amount)
+    period = BilledPeriod(invoice.id, payment_id, invoice.order_id, invoice.amount, first, end)
     return Finding(
         Standing.CAPTURED,
         answer,
@@ -116,16 +117,12 @@ def _paid(record: ChargeRecord, invoice: Invoice, payment_id: GatewayPaymentId) 
     )
 
 
-def _deliveries_in(record: ChargeRecord, invoice: Invoice) -> int:
-    """How many deliveries the cadence brings within the invoice's window."""
-    window = window_of(invoice)
-    if window is None or record.frequency is None:
+def _deliveries_between(record: ChargeRecord, first: date, end: date) -> int:
+    """How many deliveries the cadence brings from the first date until before the end."""
+    if record.frequency is None:
         return 1
     step = STEP_DAYS[record.frequency]
-    first, end = window
     if record.start_date is not None:
-        first = max(first, record.start_date)
+        first = min(max(first, record.start_date), record.delivery_date)
     # The charge's own date is one of them.
-    ahead = (record.delivery_date - first).days // step if record.delivery_date >= first else 0
-    behind = ((end - record.delivery_date).days - 1) // step
-    return ahead + 1 + behind
+    return (record.delivery_date - first).days // step + 1 + ((end - record.delivery_date).days - 1) // step

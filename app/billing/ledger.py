@@ -222,6 +222,7 @@ class ChargeLedger:
         periods = [_period(each.before, each.period) for each in settlements if each.period]
         if periods:
             await session.execute(statements.KEEP_PERIODS, {"periods": _json(periods)})
+            await session.execute(statements.OWE, {"periods": _json(periods)})
         if freed := [each.before for each in settlements if each.frees_token]:
             ended = {"tokens": [each.token_id for each in freed], "keys": [str(each.key) for each in freed]}
             await session.execute(statements.WAKE, {**ended, "task": self._terms.charging})
@@ -314,6 +315,8 @@ def _period(record: ChargeRecord, period: BilledPeriod) -> Mapping[str, Any]:
         "razorpay_payment_id": period.payment_id,
         "razorpay_order_id": period.order_id,
         "amount": str(Decimal(period.amount).scaleb(-2)),
+        "first": period.first,
+        "end": period.end,
     }
 
 

@@ -109,10 +109,12 @@ def settlement(
     """
     if isinstance(conclusion, Skip):
         return _skipped(record, conclusion) if record.state in ("planned", "notified") else None
+    if record.state == "skipped":
+        return _owed(record, conclusion)
     state = _state_after(record, conclusion.standing)
     if state == "captured" != record.state:
         return _captured(record, conclusion, now, has_unit=has_unit)
-    if record.state in ("captured", "skipped"):
+    if record.state == "captured":
         return None
     looks, next_look_at = _next_look(record, state, conclusion, terms.follow_ups, now, look)
     settled = _open(record, conclusion, state) if state != "refused" else _refused(record, conclusion, terms)
@@ -167,8 +169,8 @@ class _Step:
 
 
 def _state_after(record: ChargeRecord, standing: Standing) -> ChargeState:
-    if record.state in ("captured", "skipped"):
-        return record.state
+    if record.state == "captured":
+        return "captured"
     state = _LEADS_TO[standing]
     # What was refused is refused, until it is paid.
     return "refused" if record.state == "refused" and state != "captured" else state
@@ -225,6 +227,23 @@ def _skipped(record: ChargeRecord, skip: Skip) -> Settlement:
         looks=record.looks,
         next_look_at=None,
         jobs=telling.skipped(record, skip.reason),
+    )
+
+
+def _owed(record: ChargeRecord, finding: Finding) -> Settlement | None:
+    """What was skipped within a window that is paid for."""
+    if finding.period is None or record.is_owed:
+        return None
+    return Settlement(
+        before=record,
+        state="skipped",
+        reason=record.reason,
+        finding=finding,
+        units_held=0,
+        is_owed=True,
+        looks=record.looks,
+        next_look_at=None,
+        period=finding.period,
     )
 
 

@@ -136,6 +136,14 @@ KEEP_PERIODS = text("""
     ORDER BY razorpay_payment_id
     ON CONFLICT (razorpay_payment_id) DO NOTHING
 """)
+# Skipped and paid for: what was missed as well as what there was no milk for.
+OWE = text("""
+    UPDATE tasks.charges c SET is_owed = true
+    FROM jsonb_to_recordset(CAST(:periods AS jsonb)) AS period (subscription_id integer, first date, "end" date)
+    CROSS JOIN LATERAL generate_series(first, "end" - 1, interval '1 day') AS each
+    WHERE c.delivery_date = CAST(each AS date) AND c.subscription_id = period.subscription_id
+        AND c.way = 'invoice' AND c.state = 'skipped' AND NOT c.is_owed
+""")
 ENQUEUE = text("""
     INSERT INTO tasks.outbox (task, kwargs, key, not_before)
     SELECT task, kwargs, key, not_before FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS job (

@@ -39,13 +39,16 @@ _WRITE = text(
             CASE state WHEN 'notified' THEN razorpay_order_id END
         FROM decided ORDER BY delivery_date, subscription_id
         ON CONFLICT (delivery_date, subscription_id) DO NOTHING
-        RETURNING subscription_id, delivery_date, user_id, product_id, amount_paise, state, reason
+        RETURNING subscription_id, delivery_date, user_id, product_id, amount_paise, state, reason, way
     ), enqueued AS (
         INSERT INTO tasks.outbox (task, kwargs, key)
         SELECT CAST(:task AS text),
             jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
-            'delivery:' || subscription_id || ':' || delivery_date
-        FROM written WHERE state <> 'skipped' ORDER BY subscription_id
+            concat_ws(':', 'delivery', subscription_id, delivery_date, CASE state WHEN 'skipped' THEN 'owed' END)
+        -- What is skipped may be paid for by an invoice all the same, and is owed then.
+        FROM written
+        WHERE state <> 'skipped' OR way = 'invoice' AND reason NOT IN ('missed', 'mandate_missing')
+        ORDER BY subscription_id
         ON CONFLICT (key) DO NOTHING
     ), skips AS (
         SELECT subscription_id, user_id, product_id, reason, array_agg(delivery_date ORDER BY delivery_date) AS days
@@ -116,6 +119,7 @@ async def plan_deliveries(
 ) -> Planned:
     """Plans what of these subscriptions is due and has no charge yet, with a job of the task `charging` for each.
 
+    There is one as well for what is skipped today although Razorpay may have been paid for it.
     The task `telling` tells each customer who is active of what was skipped and why: one job for all dates that have
     the same reason, with addresses and names as the shop keeps them.
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from arq.cron import cron
 
 from app.billing.charging import Charging
+from app.billing.effects import DeliveryCharges
 from app.billing.notices import Announced
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.single import NotDue
@@ -78,7 +79,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
         raise RunInterrupted(day, "its time was over") from limit
 
 
-@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"})
+@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"}, effects=DeliveryCharges())
 async def process_single_subscription(
     ctx: Context, subscription_id: int, delivery_date: date | None = None
 ) -> DeliveryResult:
@@ -100,7 +101,7 @@ async def process_single_subscription(
     return _delivery(charged)
 
 
-@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date", "look"})
+@task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date", "look"}, effects=DeliveryCharges())
 async def follow_up_charge(ctx: Context, subscription_id: int, delivery_date: date, look: int) -> DeliveryResult:
     """Ask the gateway what became of a charge that was left open, and settle it."""
     key = ChargeKey(delivery_date, SubscriptionId(subscription_id))

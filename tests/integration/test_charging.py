@@ -9,14 +9,18 @@ from typing import Any
 import httpx
 import pytest
 
-from app.billing.failures import ChargeLater, UnknownSubscription
+from app.billing.effects import DeliveryCharges
+from app.billing.failures import ChargeLater, RunPaused, UnknownSubscription
 from app.billing.single import NotDue
+from app.deliveries import runs
 from app.dev.fakes.faults import Breakage, Failure, Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay import ReceiptRule
 from app.dev.fakes.razorpay_books import Order, new_id
 from app.dev.fakes.razorpay_fates import Fate
 from app.dev.postgres import EmbeddedPostgres
+from app.jobs.context import Resources
+from app.jobs.effects import PastJob
 from app.jobs.failures import LeaseRanOut
 from tests.conftest import fresh_database
 from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, charging_shop, receipt
@@ -555,4 +559,109 @@ async def test_a_day_that_is_over_is_not_charged_any_more(shop: ChargingShop) ->
 
     assert (charged.state, charged.reason, shop.captured()) == ("skipped", "not_charged_in_time", 0)
     assert await shop.told() == [SKIPPED]
+    assert await shop.faults() == []
+
+
+class TestBrake:
+    """A run whose first charges go very unlike those of the runs before."""
+
+    async def refused(self, shop: ChargingShop, count: int) -> None:
+        await shop.open(count + 2, notices=False)
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
+        await shop.plan()
+        charging = shop.charging()
+        await asyncio.gather(*(shop.charge(number, by=charging) for number in range(1, count + 1)))
+        shop.now += timedelta(seconds=2)
+
+    async def test_is_not_charged_further_until_somebody_resumes_it(self, shop: ChargingShop) -> None:
+        await self.refused(shop, 110)
+
+        with pytest.raises(RunPaused, match="of the latest 110 charges 100 % are refused"):
+            await shop.charge(111)
+
+        assert (await shop.one(111)).state == "planned"
+        assert await runs.resume(shop.shop.database, DAY, "asha")
+        assert (await shop.charge(111)).state == "refused"
+
+    async def test_settles_what_was_begun_and_gives_up_the_rest_at_the_end_of_the_day(self, shop: ChargingShop) -> None:
+        await shop.open(2, notices=False)
+        await shop.plan()
+        await shop.charge(1)
+        await runs.pause(shop.shop.database, DAY, "a person wants to look")
+
+        move(shop, "captured")
+        assert (await shop.charge(1)).state == "captured"
+        with pytest.raises(RunPaused, match="a person wants to look"):
+            await shop.charge(2)
+        shop.now = MIDNIGHT + timedelta(hours=18, minutes=30)
+        charged = await shop.charge(2)
+
+        assert (charged.state, charged.reason) == ("skipped", "run_paused")
+        assert await shop.faults() == []
+
+    async def test_is_looked_at_once_a_second(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.plan()
+        watch = shop.charging().watch
+        assert await watch.why_paused(DAY) is None
+        await runs.pause(shop.shop.database, DAY, "a person wants to look")
+
+        before = await watch.why_paused(DAY)
+        shop.now += timedelta(seconds=1)
+
+        assert (before, await watch.why_paused(DAY)) == (None, "a person wants to look")
+
+
+@pytest.mark.parametrize(
+    ("fate", "effects"),
+    [
+        (None, [("charge", "open")]),
+        (Fate(becomes="captured"), [("charge", "done")]),
+        (Fate(becomes="created"), [("charge", "unknown")]),
+        (Fate(becomes="failed"), []),
+    ],
+    ids=str,
+)
+async def test_who_runs_a_job_again_is_told_what_its_charge_came_to(
+    shop: ChargingShop, fate: Fate | None, effects: list[tuple[str, str]]
+) -> None:
+    await shop.open()
+    await shop.plan()
+    if fate is not None:
+        shop.fakes.razorpay.fates.add(fate)
+        await shop.charge()
+
+    jobs = [PastJob("job", {"subscription_id": 1, "delivery_date": day}) for day in ("2026-03-02", DAY)]
+    told = await DeliveryCharges().of(Resources([shop.shop.database]), jobs)
+
+    assert [[(effect.verb, effect.state) for effect in each] for each in told] == [effects, effects]
+    assert not DeliveryCharges().can_be_repeated
+
+
+async def test_a_job_of_no_named_day_tells_that_nobody_knows(shop: ChargingShop) -> None:
+    [told] = await DeliveryCharges().of(Resources([shop.shop.database]), [PastJob("job", {"subscription_id": 1})])
+
+    assert [effect.state for effect in told] == ["unknown"]
+
+
+async def test_a_frozen_worker_that_wakes_up_after_others_asked_settles_what_it_did(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    frozen, awake = asyncio.Event(), asyncio.Event()
+
+    async def freeze(request: httpx.Request) -> None:
+        if request.url.path.endswith("/recurring"):
+            frozen.set()
+            await awake.wait()
+
+    shop.transport.before = freeze
+    working = asyncio.create_task(shop.charge())
+    await frozen.wait()
+    with pytest.raises(ChargeLater, match="somebody is having it paid"):
+        await shop.charge()
+    shop.now += timedelta(minutes=2)
+    assert (await shop.charge()).state == "unknown"
+    awake.set()
+
+    assert (await working).state == "captured"
     assert await shop.faults() == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import structlog
@@ -15,17 +15,21 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.billing import statements, telling
+from app.billing.failures import ChargeLater
 from app.billing.finding import BilledPeriod, Finding
 from app.billing.record import RECORDS, ChargeKey, ChargeRecord, keys_as_arrays
 from app.billing.settling import Settlement, SettlingTerms, Skip, settlement, wants_unit
 from app.billing.telling import NewJob
 from app.db.engine import Database, DatabaseUnavailable, is_passing
-from app.db.group_commit import GroupCommit
+from app.db.frozen import end_frozen, waited_in_vain
+from app.db.group_commit import Answer, GroupCommit, Item, Write
 from app.db.shop import ProductId, SubscriptionId
 from app.deliveries.days import end_of_day
 from app.deliveries.planning import return_stock, take_one
 from app.providers.payments.entities import GatewayOrderId
 from app.providers.payments.standing import Standing
+
+T = TypeVar("T")
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -64,6 +68,8 @@ class Conclusion:
 class ChargeLedger:
     """The charges of one process. What was concluded is written whatever becomes of the job: see `drained()`.
 
+    Raises DatabaseUnavailable, and ChargeLater where others hold what it needs.
+
     `pause_after` is the number of refusals in a row that pause a subscription, 0 for never.
     """
 
@@ -80,22 +86,22 @@ class ChargeLedger:
         self._pause_after = pause_after
         self._now = now
         self._find = GroupCommit(self._read, tries=2, is_passing=_is_passing)
-        self._begin = GroupCommit(self._write_begins, tries=2, is_passing=_is_passing)
-        self._take = GroupCommit(self._write_rights, tries=2, is_passing=_is_passing)
+        self._begin = GroupCommit(self._unfrozen(self._write_begins), tries=2, is_passing=_is_passing)
+        self._take = GroupCommit(self._unfrozen(self._write_rights), tries=2, is_passing=_is_passing)
         # By then the gateway has answered: what it said is written however long PostgreSQL is away.
-        self._settle = GroupCommit(self._write_settlements, tries=None, is_passing=_is_passing)
+        self._settle = GroupCommit(self._unfrozen(self._write_settlements), tries=None, is_passing=_is_passing)
         self._giving_back: set[asyncio.Task[None]] = set()
 
     async def find(self, key: ChargeKey) -> ChargeRecord | None:
-        """The charge as it stands; None where that delivery was never planned. Raises DatabaseUnavailable."""
-        return await self._find.submit(key)
+        """The charge as it stands; None where that delivery was never planned."""
+        return await _or_later(key, self._find.submit(key))
 
     async def begin(self, record: ChargeRecord) -> Begun:
         """Puts a planned charge on record as being charged, by the mandate that there is now.
 
-        Where that has to wait for another debit it will come back by itself. Raises DatabaseUnavailable.
+        Where that has to wait for another debit it will come back by itself.
         """
-        return await self._begin.submit(record)
+        return await _or_later(record.key, self._begin.submit(record))
 
     async def begin_again(self, record: ChargeRecord) -> bool:
         """The same for one that nobody tried to pay, by the gateway's word; False where somebody was faster."""
@@ -104,13 +110,13 @@ class ChargeLedger:
         return begun is not None
 
     async def take_right(self, right: Right) -> bool:
-        """Whether the charge is this attempt's to have paid, by this order. Raises DatabaseUnavailable.
+        """Whether the charge is this attempt's to have paid, by this order.
 
-        Where that leaves open whether the right was taken, it counts as used. Cancelled, it leaves no right behind.
+        Where an error leaves open whether the right was taken, it counts as used. Cancelled, it leaves no right behind.
         """
         taking = self._take.submit(right)
         try:
-            return await asyncio.shield(taking)
+            return await _or_later(right.key, asyncio.shield(taking))
         except asyncio.CancelledError:
             giving_back = asyncio.create_task(self._give_back_once(taking, right), name="right given back")
             self._giving_back.add(giving_back)
@@ -142,6 +148,19 @@ class ChargeLedger:
             await asyncio.wait(self._giving_back)
         await self._settle.drained()
 
+    def _unfrozen(self, write: Write[Item, Answer]) -> Write[Item, Answer]:
+        """The same write, which takes the locks of workers that stand still away from them for the next time."""
+
+        async def unfrozen(items: Sequence[Item]) -> Sequence[Answer]:
+            try:
+                return await write(items)
+            except DBAPIError as error:
+                if waited_in_vain(error) and (ended := await end_frozen(self._database)):
+                    log.warning("database.frozen_ended", connections=ended)
+                raise
+
+        return unfrozen
+
     async def _give_back_once(self, taking: "asyncio.Future[bool]", right: Right) -> None:
         await asyncio.wait([taking])
         await self.give_back(right)
@@ -161,6 +180,7 @@ class ChargeLedger:
             "task": self._terms.charging,
         }
         async with self._database.session() as session:
+            await session.execute(statements.PATIENCE)
             await session.execute(statements.LOCK_TOKENS, {"tokens": parameters["tokens"]})
             rows = await session.execute(statements.BEGIN, parameters)
             waits = {ChargeKey(day, subscription_id): wait for day, subscription_id, wait in rows}
@@ -174,8 +194,9 @@ class ChargeLedger:
             "payers": [right.payer for right in rights],
             "now": self._now(),
         }
-        async with self._database.autocommit() as connection:
-            taken = {row.payer for row in await connection.execute(statements.TAKE_RIGHT, parameters)}
+        async with self._database.session() as session:
+            await session.execute(statements.PATIENCE)
+            taken = {row.payer for row in await session.execute(statements.TAKE_RIGHT, parameters)}
         return [right.payer in taken for right in rights]
 
     async def _write_settlements(self, conclusions: Sequence[Conclusion]) -> Sequence[ChargeRecord]:
@@ -190,6 +211,7 @@ class ChargeLedger:
         keys = [conclusion.record.key for conclusion in conclusions]
         tokens = [conclusion.record.token_id for conclusion in conclusions if conclusion.record.token_id]
         async with self._database.session() as session:
+            await session.execute(statements.PATIENCE)
             if tokens:
                 await session.execute(statements.LOCK_TOKENS, {"tokens": tokens})
             await session.execute(statements.LOCK_CHARGES, keys_as_arrays(keys))
@@ -250,6 +272,15 @@ class ChargeLedger:
         for subscription_id in paused:
             log.warning("subscription.paused", subscription_id=subscription_id, refusals=self._pause_after)
         return [job for number in paused for job in telling.paused(refused[number], self._pause_after)]
+
+
+async def _or_later(key: ChargeKey, writing: "asyncio.Future[T]") -> T:
+    try:
+        return await writing
+    except DBAPIError as error:
+        if not is_passing(error):
+            raise
+        raise ChargeLater(key, "others hold what it needs in the database") from error
 
 
 def _is_passing(error: Exception) -> bool:

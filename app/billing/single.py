@@ -10,6 +10,7 @@ from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.deliveries.decisions import IS_DUE, Terms
 from app.deliveries.planning import StockSold, plan_deliveries, take_stock
+from app.deliveries.run import PATIENCE
 
 _STANDS = text(f"SELECT {IS_DUE} AS is_due, s.next_delivery_date FROM subscriptions s WHERE s.id = :id")  # noqa: S608
 
@@ -49,6 +50,7 @@ async def _plan(
     database: Database, terms: Terms, subscription_id: SubscriptionId, charging: str, *, locks_products: bool
 ) -> None:
     async with database.session() as session:
+        await session.execute(PATIENCE)
         planned = await plan_deliveries(
             session, [subscription_id], terms, charging=charging, locks_products=locks_products
         )

@@ -11,6 +11,11 @@ TOKEN_LOCK: Final = 0x1D57
 _KEYS = """
     unnest(CAST(:days AS date[]), CAST(:subscriptions AS integer[])) AS wanted (delivery_date, subscription_id)
 """
+# The first statement of each transaction: a worker that stands still must not hold up the others, nor somebody's open
+# psql all of them. They end with the transaction, as PgBouncer needs it.
+PATIENCE = text(
+    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('lock_timeout', '5s', true)"
+)
 # Everybody locks in this order: tokens, then charges, then the shop's rows, and the products at the very end.
 LOCK_TOKENS = text(f"""
     SELECT count(pg_advisory_xact_lock({TOKEN_LOCK}, key)) FROM (

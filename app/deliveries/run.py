@@ -29,7 +29,7 @@ log = structlog.stdlib.get_logger(__name__)
 TRIES = 4
 # A worker that stands still must not hold up the shop, nor somebody's open psql the run. They end with the
 # transaction, as PgBouncer needs it.
-_PATIENCE = text(
+PATIENCE = text(
     "SELECT set_config('idle_in_transaction_session_timeout', '30s', true), set_config('lock_timeout', '10s', true)"
 )
 
@@ -140,7 +140,7 @@ class DeliveryRun:
 
     async def _plan_page(self, usual: Usual, *, locks_products: bool) -> SubscriptionRun:
         async with self._database.session() as session:
-            await session.execute(_PATIENCE)
+            await session.execute(PATIENCE)
             # Whoever else plans this date waits here and takes the next page.
             run = await runs.lock(session, self._terms.date)
             if run.finished_at is not None or run.paused_at is not None:

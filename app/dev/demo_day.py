@@ -1,4 +1,4 @@
-"""One day of the demo shop: its notifications from enqueue to provider."""
+"""One day of the demo shop: its midnight run, and notifications from enqueue to provider."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -26,6 +26,7 @@ from app.db.shop import (
     SubscriptionStatus,
     User,
 )
+from app.dev.demo_midnight import run_demo_midnight
 from app.errors import Refused
 from app.jobs.lookup import find_job
 from app.jobs.pool import JobPool
@@ -38,8 +39,8 @@ ORDERS_SHIPPED = 2
 REMINDERS = 5
 WITHIN_SECONDS = 60
 
-# Where mail and SMS go, whichever is chosen.
-PROVIDERS = ("SENDGRID_BASE_URL", "SES_BASE_URL", "SMTP_HOST", "TWILIO_BASE_URL", "MSG91_BASE_URL")
+# Where mail and SMS go, whichever is chosen, and who is asked for money.
+PROVIDERS = ("SENDGRID_BASE_URL", "SES_BASE_URL", "SMTP_HOST", "TWILIO_BASE_URL", "MSG91_BASE_URL", "RAZORPAY_BASE_URL")
 
 
 class RealProvider(Refused):
@@ -70,7 +71,7 @@ class Outcome:
 
 
 async def run_demo_day(environment: Mapping[str, str]) -> bool:
-    """Enqueues the day's notifications, waits, prints what reached which provider; True when everything did.
+    """Runs the day's deliveries, enqueues its notifications and prints what became of them; whether all went well.
 
     Raises RealProvider rather than write to invented customers, whose numbers may be somebody's.
     """
@@ -81,6 +82,7 @@ async def run_demo_day(environment: Mapping[str, str]) -> bool:
     database = Database(environment["DATABASE_URL"], application_name="indostar demo day")
     pool = JobPool.from_dsn(environment["REDIS_URL"], TASKS)
     try:
+        adds_up = await run_demo_midnight(pool, database, environment)
         async with database.session() as session:
             day = await _notifications(session, datetime.now(UTC).date(), environment["FRONTEND_URL"])
         outcomes = await asyncio.gather(*(_send(pool, planned) for planned in day))
@@ -88,7 +90,7 @@ async def run_demo_day(environment: Mapping[str, str]) -> bool:
     finally:
         await pool.aclose()
         await database.close()
-    return _show([outcome for job in outcomes for outcome in job], arrived)
+    return _show([outcome for job in outcomes for outcome in job], arrived) and adds_up
 
 
 async def _notifications(session: AsyncSession, today: date, site: str) -> list[Planned]:

@@ -46,6 +46,8 @@ def development_settings(state: Path, fakes_url: str, smtp_port: int) -> dict[st
         "RAZORPAY_KEY_ID": razorpay.KEY_ID,
         "RAZORPAY_KEY_SECRET": razorpay.KEY_SECRET,
         "RAZORPAY_BASE_URL": fakes_url,
+        # There is a day of deliveries then, whatever the time is.
+        "SCHEDULE_TIMEZONE": "Asia/Kolkata",
         "ADMIN_API_TOKEN": kept_secret(state / "admin-api-token"),
     }
 

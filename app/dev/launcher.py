@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import Database
 from app.dev.demo_day import run_demo_day
+from app.dev.demo_gateway import open_accounts
 from app.dev.demo_shop import seed
 from app.dev.environment import development_settings, shop_environment, write_exports
 from app.dev.postgres import EmbeddedPostgres
@@ -101,6 +102,8 @@ class Launcher:
             ),
             ready=_answers(http, f"{fakes_url}/healthz"),
         )
+        if environment["RAZORPAY_BASE_URL"] == fakes_url:
+            await open_accounts(environment["DATABASE_URL"], fakes_url)
         await self._start_child(
             self._child(
                 "worker",

@@ -102,6 +102,7 @@ async def test_a_day_of_the_shop_brings_every_kind_of_notification_to_its_provid
         table = [line.split("│")[1:-1] for line in log.read_text().splitlines() if line.startswith("│")]
         rows = [[cell.strip() for cell in row] for row in table]
 
+        assert "paid orders, charges and what the gateway took agree" in log.read_text()
         assert all(provider_id and seen == "yes" for *_, provider_id, seen in rows)
         kinds = {(re.sub(r" [A-Z]*-?[0-9].*", "", what), channel) for what, channel, *_ in rows}
         assert kinds == {

@@ -34,6 +34,7 @@ class Charging:
     watch: RunWatch
     notices: DebitNotices
     charging_task: str
+    skipping_task: str | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def aclose(self) -> None:
@@ -49,7 +50,13 @@ class Charging:
         record = await self._settled(key, hold, None)
         if record is not None:
             return record
-        not_due = await plan_single(self.database, terms, key.subscription_id, charging=self.charging_task)
+        not_due = await plan_single(
+            self.database,
+            terms,
+            key.subscription_id,
+            charging=self.charging_task,
+            telling=self.skipping_task,
+        )
         record = await self._settled(key, hold, None)
         return not_due if record is None else record
 

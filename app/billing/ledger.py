@@ -5,18 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-import orjson
 import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.billing import statements, telling
+from app.billing import rows, statements, telling
 from app.billing.failures import ChargeLater
-from app.billing.finding import BilledPeriod, Finding
+from app.billing.finding import Finding
 from app.billing.record import RECORDS, ChargeKey, ChargeRecord, keys_as_arrays
 from app.billing.settling import Settlement, SettlingTerms, Skip, settlement, wants_unit
 from app.billing.telling import NewJob
@@ -182,8 +180,8 @@ class ChargeLedger:
         async with self._database.session() as session:
             await session.execute(statements.PATIENCE)
             await session.execute(statements.LOCK_TOKENS, {"tokens": parameters["tokens"]})
-            rows = await session.execute(statements.BEGIN, parameters)
-            waits = {ChargeKey(day, subscription_id): wait for day, subscription_id, wait in rows}
+            begun_now = await session.execute(statements.BEGIN, parameters)
+            waits = {ChargeKey(day, subscription_id): wait for day, subscription_id, wait in begun_now}
         begun = {None: Begun.NOT_PLANNED, False: Begun.YES, True: Begun.WAITS}
         return [begun[waits.get(key)] for key in keys]
 
@@ -215,8 +213,8 @@ class ChargeLedger:
             if tokens:
                 await session.execute(statements.LOCK_TOKENS, {"tokens": tokens})
             await session.execute(statements.LOCK_CHARGES, keys_as_arrays(keys))
-            rows = await session.execute(RECORDS, keys_as_arrays(keys))
-            records = {record.key: record for record in map(ChargeRecord.of, rows)}
+            found = await session.execute(RECORDS, keys_as_arrays(keys))
+            records = {record.key: record for record in map(ChargeRecord.of, found)}
             decided = [await self._decide(session, conclusion, records) for conclusion in conclusions]
             settlements = [each for each in decided if each is not None]
             orders = await self._write_down(session, settlements) if settlements else {}
@@ -234,17 +232,19 @@ class ChargeLedger:
         return settlement(record, conclusion.outcome, self._terms, now=now, look=conclusion.look, has_unit=has_unit)
 
     async def _write_down(self, session: AsyncSession, settlements: Sequence[Settlement]) -> Mapping[ChargeKey, Any]:
-        rows = await session.execute(statements.SETTLE, {"settlements": _json(map(_columns, settlements))})
-        orders = {ChargeKey(day, subscription_id): order_id for day, subscription_id, order_id in rows}
+        written = await session.execute(
+            statements.SETTLE, {"settlements": rows.as_json(map(rows.of_settlement, settlements))}
+        )
+        orders = {ChargeKey(day, subscription_id): order_id for day, subscription_id, order_id in written}
         jobs = [job for each in settlements for job in each.jobs]
         if self._pause_after:
             jobs += await self._pause(session, [each for each in settlements if each.is_refusal])
         if jobs:
-            await session.execute(statements.ENQUEUE, {"jobs": _json(map(_job, jobs))})
-        periods = [_period(each.before, each.period) for each in settlements if each.period]
+            await session.execute(statements.ENQUEUE, {"jobs": rows.as_json(map(rows.of_job, jobs))})
+        periods = [rows.of_period(each.before, each.period) for each in settlements if each.period]
         if periods:
-            await session.execute(statements.KEEP_PERIODS, {"periods": _json(periods)})
-            await session.execute(statements.OWE, {"periods": _json(periods)})
+            await session.execute(statements.KEEP_PERIODS, {"periods": rows.as_json(periods)})
+            await session.execute(statements.OWE, {"periods": rows.as_json(periods)})
         if freed := [each.before for each in settlements if each.frees_token]:
             ended = {"tokens": [each.token_id for each in freed], "keys": [str(each.key) for each in freed]}
             await session.execute(statements.WAKE, {**ended, "task": self._terms.charging})
@@ -271,7 +271,11 @@ class ChargeLedger:
         paused = (await session.scalars(statements.PAUSE, parameters)).all()
         for subscription_id in paused:
             log.warning("subscription.paused", subscription_id=subscription_id, refusals=self._pause_after)
-        return [job for number in paused for job in telling.paused(refused[number], self._pause_after)]
+        return [
+            job
+            for number in paused
+            for job in telling.paused(refused[number], self._terms.correspondence, self._pause_after)
+        ]
 
 
 async def _or_later(key: ChargeKey, writing: "asyncio.Future[T]") -> T:
@@ -307,54 +311,6 @@ def _without_doubles(conclusions: Sequence[Conclusion]) -> tuple[list[Conclusion
     return list(first.values()), rest
 
 
-def _columns(each: Settlement) -> Mapping[str, Any]:
-    """A row of what SETTLE takes."""
-    before, finding = each.before, each.finding
-    return {
-        "delivery_date": before.delivery_date,
-        "subscription_id": before.subscription_id,
-        "state": each.state,
-        "reason": each.reason,
-        "units_held": each.units_held,
-        "is_owed": each.is_owed,
-        "looks": each.looks,
-        "next_look_at": each.next_look_at,
-        "answer": finding and finding.answer,
-        "razorpay_order_id": finding and finding.order_id,
-        "razorpay_payment_id": finding and finding.payment_id,
-        "razorpay_invoice_id": each.period and each.period.invoice_id,
-        "user_id": before.user_id,
-        "product_id": before.product_id,
-        "address_id": before.address_id,
-        "rupees": str(before.amount),
-        "order_id": before.order_id,
-        "order_number": before.order_number,
-        "order_payment": each.order and each.order.payment_status,
-        "order_status": each.order and each.order.order_status,
-        "notes": each.order and each.order.notes,
-        # What an invoice was paid by is kept once for all its deliveries.
-        "payment": None if each.period else each.payment,
-        "method": before.mandate_method,
-        "known_payment_id": before.razorpay_payment_id,
-        "known_subscription_id": None if before.razorpay_subscription_id is None else before.subscription_id,
-    }
-
-
-def _period(record: ChargeRecord, period: BilledPeriod) -> Mapping[str, Any]:
-    return {
-        "subscription_id": record.subscription_id,
-        "razorpay_payment_id": period.payment_id,
-        "razorpay_order_id": period.order_id,
-        "amount": str(Decimal(period.amount).scaleb(-2)),
-        "first": period.first,
-        "end": period.end,
-    }
-
-
-def _job(job: NewJob) -> Mapping[str, Any]:
-    return {"task": job.task, "kwargs": job.kwargs, "key": job.key, "not_before": job.not_before}
-
-
 def _after(each: Settlement, orders: Mapping[ChargeKey, Any]) -> ChargeRecord:
     finding = each.finding
     return replace(
@@ -384,7 +340,3 @@ def _log(each: Settlement) -> None:
         reason=each.reason,
         owed=each.is_owed,
     )
-
-
-def _json(rows: Any) -> str:
-    return orjson.dumps(list(rows)).decode()

@@ -11,9 +11,10 @@ from app.billing.finding import Finding, doubt, evidence_of, evidence_of_order, 
 from app.billing.ledger import Begun, ChargeLedger, Right
 from app.billing.record import ChargeRecord
 from app.billing.settling import Skip
-from app.billing.telling import NOT_CHARGED_IN_TIME, usable_email, usable_phone
+from app.billing.telling import NOT_CHARGED_IN_TIME
 from app.deliveries.days import end_of_day
 from app.errors import NotDone
+from app.notify.recipients import HOME_COUNTRY, usable_email, usable_phone
 from app.providers.failures import ProviderFailure, ProviderOutcomeUnknown, ProviderRefused
 from app.providers.payments.entities import GatewayOrder, GatewayOrderId, GatewayPaymentId
 from app.providers.payments.razorpay import Razorpay
@@ -208,8 +209,8 @@ def _debit(record: ChargeRecord) -> Debit:
     return Debit(
         customer_id=record.mandate_customer_id or "",
         token_id=record.token_id or "",
-        email=usable_email(record) or NO_EMAIL,
-        contact=usable_phone(record) or record.phone or "",
+        email=usable_email(record.email) or NO_EMAIL,
+        contact=usable_phone(record.phone, [HOME_COUNTRY]) or record.phone or "",
         description=f"{record.product_name or 'Delivery'} {record.delivery_date}",
         notes={"subscription_id": str(record.subscription_id), "delivery_date": record.delivery_date.isoformat()},
     )

@@ -8,7 +8,7 @@ from typing import Final
 from app.billing import telling
 from app.billing.finding import BilledPeriod, Finding
 from app.billing.record import ChargeRecord
-from app.billing.telling import NewJob
+from app.billing.telling import Correspondence, NewJob
 from app.db.charges import ChargeState, SkipReason
 from app.db.shop import OrderStatus, PaymentStatus
 from app.deliveries.days import end_of_day
@@ -33,11 +33,11 @@ _ENDED: Final[frozenset[ChargeState]] = frozenset({"captured", "refused", "skipp
 
 @dataclass(frozen=True, slots=True)
 class SettlingTerms:
-    """`follow_ups` are the waits between the looks at an open charge, `site` is where links lead; `looking` is the
-    task that takes such a look, `charging` the one that charges."""
+    """`follow_ups` are the waits between the looks at an open charge; `looking` is the task that takes such a look,
+    `charging` the one that charges."""
 
     follow_ups: Sequence[timedelta]
-    site: str
+    correspondence: Correspondence
     looking: str
     charging: str
 
@@ -108,12 +108,12 @@ def settlement(
     a unit could be taken again for a charge that `wants_unit`.
     """
     if isinstance(conclusion, Skip):
-        return _skipped(record, conclusion) if record.state in ("planned", "notified") else None
+        return _skipped(record, conclusion, terms) if record.state in ("planned", "notified") else None
     if record.state == "skipped":
         return _owed(record, conclusion)
     state = _state_after(record, conclusion.standing)
     if state == "captured" != record.state:
-        return _captured(record, conclusion, now, has_unit=has_unit)
+        return _captured(record, conclusion, terms, now, has_unit=has_unit)
     if record.state == "captured":
         return None
     looks, next_look_at = _next_look(record, state, conclusion, terms.follow_ups, now, look)
@@ -176,7 +176,9 @@ def _state_after(record: ChargeRecord, standing: Standing) -> ChargeState:
     return "refused" if record.state == "refused" and state != "captured" else state
 
 
-def _captured(record: ChargeRecord, finding: Finding, now: datetime, *, has_unit: bool) -> Settlement:
+def _captured(
+    record: ChargeRecord, finding: Finding, terms: SettlingTerms, now: datetime, *, has_unit: bool
+) -> Settlement:
     was_given_up = record.state == "refused"
     has_order = record.address_id is not None or record.order_id is not None
     is_owed = not has_order or (was_given_up and not (wants_unit(record, finding, now) and has_unit))
@@ -193,7 +195,7 @@ def _captured(record: ChargeRecord, finding: Finding, now: datetime, *, has_unit
         order=ShopOrder(PaymentStatus.PAID, status, _OWED if is_owed else None) if has_order else None,
         payment=PaymentStatus.PAID,
         period=finding.period,
-        jobs=() if is_owed else telling.confirmed(record),
+        jobs=() if is_owed else telling.confirmed(record, terms.correspondence),
     )
 
 
@@ -210,15 +212,15 @@ def _refused(record: ChargeRecord, finding: Finding, terms: SettlingTerms) -> _S
         return _Step(record.reason, record.units_held)
     reason = finding.reason or "refused"
     if reason == telling.NOT_CHARGED_IN_TIME:
-        jobs = telling.skipped(record, reason)
+        jobs = telling.skipped(record, terms.correspondence, reason)
     else:
-        jobs = telling.refused(record, reason, finding.words, terms.site)
+        jobs = telling.refused(record, terms.correspondence, reason, finding.words)
     has_order = record.order_id is not None
     order = ShopOrder(PaymentStatus.FAILED, OrderStatus.CANCELLED) if has_order else None
     return _Step(reason, 0, order, PaymentStatus.FAILED if has_order else None, jobs)
 
 
-def _skipped(record: ChargeRecord, skip: Skip) -> Settlement:
+def _skipped(record: ChargeRecord, skip: Skip, terms: SettlingTerms) -> Settlement:
     return Settlement(
         before=record,
         state="skipped",
@@ -226,7 +228,7 @@ def _skipped(record: ChargeRecord, skip: Skip) -> Settlement:
         units_held=0,
         looks=record.looks,
         next_look_at=None,
-        jobs=telling.skipped(record, skip.reason),
+        jobs=telling.skipped(record, terms.correspondence, skip.reason),
     )
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from sqlalchemy import text
 
@@ -22,8 +23,10 @@ class NotDue:
     next_delivery_date: date
 
 
-async def plan_single(database: Database, terms: Terms, subscription_id: SubscriptionId, *, charging: str) -> NotDue:
-    """Plans what is due of it by the terms' date; when the next delivery is then.
+async def plan_single(
+    database: Database, terms: Terms, subscription_id: SubscriptionId, *, charging: str, telling: str | None
+) -> NotDue:
+    """Plans what is due of it by the terms' date, as `plan_deliveries` does; when the next delivery is then.
 
     Raises UnknownSubscription.
     """
@@ -33,10 +36,11 @@ async def plan_single(database: Database, terms: Terms, subscription_id: Subscri
         raise UnknownSubscription(subscription_id)
     if not stands.is_due:
         return NotDue(stands.next_delivery_date)
+    plan = partial(_plan, database, terms, subscription_id, charging, telling)
     try:
-        await _plan(database, terms, subscription_id, charging, locks_products=False)
+        await plan(locks_products=False)
     except StockSold:
-        await _plan(database, terms, subscription_id, charging, locks_products=True)
+        await plan(locks_products=True)
     async with database.session() as session:
         stands = (await session.execute(_STANDS, {**_date(terms), "id": subscription_id})).one()
     return NotDue(stands.next_delivery_date)
@@ -47,11 +51,17 @@ def _date(terms: Terms) -> dict[str, date]:
 
 
 async def _plan(
-    database: Database, terms: Terms, subscription_id: SubscriptionId, charging: str, *, locks_products: bool
+    database: Database,
+    terms: Terms,
+    subscription_id: SubscriptionId,
+    charging: str,
+    telling: str | None,
+    *,
+    locks_products: bool,
 ) -> None:
     async with database.session() as session:
         await session.execute(PATIENCE)
         planned = await plan_deliveries(
-            session, [subscription_id], terms, charging=charging, locks_products=locks_products
+            session, [subscription_id], terms, charging=charging, telling=telling, locks_products=locks_products
         )
         await take_stock(session, planned.units)

@@ -1,15 +1,14 @@
 """What the customer is told of a charge: jobs for the outbox, written with what they tell of."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
 from app.billing.record import ChargeRecord
-from app.notify.recipients import EmailAddress, PhoneNumber
+from app.notify.recipients import usable_email, usable_phone
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -32,14 +31,14 @@ _WORDS: Final[Mapping[str, str]] = {
     "subscription_charges_no_more": "automatic payments for the subscription have ended",
 }
 _REFUSED: Final = "the bank did not accept the payment"
-# For those who are told of it as of a skip.
-_SKIP_WORDS: Final[Mapping[str, str]] = {
-    NOT_CHARGED_IN_TIME: "we could not collect the payment in time, and took no money"
-}
 
-T = TypeVar("T")
-_EMAIL: TypeAdapter[str] = TypeAdapter(EmailAddress)
-_PHONE: TypeAdapter[str] = TypeAdapter(PhoneNumber)
+
+@dataclass(frozen=True, slots=True)
+class Correspondence:
+    """Where links lead, and the countries (ISO 3166) whose numbers get SMS."""
+
+    site: str
+    sms_countries: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ class NewJob:
     not_before: datetime | None = None
 
 
-def confirmed(record: ChargeRecord) -> list[NewJob]:
+def confirmed(record: ChargeRecord, by: Correspondence) -> list[NewJob]:
     """That it is paid and will be delivered."""
     facts = {
         "order_number": record.order_number,
@@ -60,10 +59,10 @@ def confirmed(record: ChargeRecord) -> list[NewJob]:
         "order_total": str(record.amount),
         "delivery_address": record.address or "",
     }
-    return _told(record, CONFIRMING, "confirmed", facts)
+    return _told(record, by, CONFIRMING, "confirmed", facts)
 
 
-def refused(record: ChargeRecord, reason: str, words: str | None, site: str) -> list[NewJob]:
+def refused(record: ChargeRecord, by: Correspondence, reason: str, words: str | None) -> list[NewJob]:
     """That the payment did not go through, why, and where to pay."""
     facts = {
         "order_number": record.order_number,
@@ -71,24 +70,24 @@ def refused(record: ChargeRecord, reason: str, words: str | None, site: str) -> 
         "order_total": str(record.amount),
         "failure_reason": words or _WORDS.get(reason, _REFUSED),
         # No order of this delivery can be paid any more.
-        "retry_payment_url": f"{site}/subscriptions/{record.subscription_id}",
+        "retry_payment_url": f"{by.site}/subscriptions/{record.subscription_id}",
     }
-    return _told(record, REFUSING, "refused", facts)
+    return _told(record, by, REFUSING, "refused", facts)
 
 
-def skipped(record: ChargeRecord, reason: str) -> list[NewJob]:
+def skipped(record: ChargeRecord, by: Correspondence, reason: str) -> list[NewJob]:
     """That there is no delivery on that day, nor a payment for it."""
     facts = {
         "customer_name": record.customer_name or "",
         "product_name": record.product_name or "",
         "delivery_date": record.delivery_date.isoformat(),
-        "reason": _SKIP_WORDS.get(reason, reason),
+        "reason": reason,
         "subscription_id": record.subscription_id,
     }
-    return _told(record, SKIPPING, "skipped", facts)
+    return _told(record, by, SKIPPING, "skipped", facts)
 
 
-def paused(record: ChargeRecord, refusals: int) -> list[NewJob]:
+def paused(record: ChargeRecord, by: Correspondence, refusals: int) -> list[NewJob]:
     """That nothing is delivered any more after so many refusals in a row."""
     facts = {
         "customer_name": record.customer_name or "",
@@ -96,32 +95,13 @@ def paused(record: ChargeRecord, refusals: int) -> list[NewJob]:
         "refusals": refusals,
         "subscription_id": record.subscription_id,
     }
-    return _told(record, PAUSING, "paused", facts)
+    return _told(record, by, PAUSING, "paused", facts)
 
 
-def usable_email(record: ChargeRecord) -> str | None:
-    """The customer's address as mail can go there."""
-    return _usable(_EMAIL, record.email)
-
-
-def usable_phone(record: ChargeRecord) -> str | None:
-    """The customer's mobile number in E.164."""
-    return _usable(_PHONE, record.phone)
-
-
-def _told(record: ChargeRecord, task: str, what: str, facts: Mapping[str, Any]) -> list[NewJob]:
+def _told(record: ChargeRecord, by: Correspondence, task: str, what: str, facts: Mapping[str, Any]) -> list[NewJob]:
     # By whatever the shop keeps that a message can go to: one wrong number must not hold back the mail.
-    email, phone = usable_email(record), usable_phone(record)
+    email, phone = usable_email(record.email), usable_phone(record.phone, by.sms_countries)
     if email is None and phone is None:
         log.warning("charge.customer_unreachable", subscription_id=record.subscription_id, what=what)
         return []
     return [NewJob(task, {"email": email, "phone": phone, **facts}, f"delivery:{record.key}:{what}")]
-
-
-def _usable(kind: TypeAdapter[T], raw: object) -> T | None:
-    if not raw:
-        return None
-    try:
-        return kind.validate_python(raw)
-    except ValidationError:
-        return None

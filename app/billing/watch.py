@@ -12,6 +12,7 @@ from app.db.engine import Database
 from app.db.subscription_runs import SubscriptionRun
 from app.deliveries import runs
 from app.deliveries.brake import BrakeBounds, Usual, usual_before, why_brake
+from app.deliveries.runs import Announcement
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -28,11 +29,22 @@ class _Watched:
 
 
 class RunWatch:
-    """Keeps an eye on the runs whose deliveries this process charges. `clock` tells seconds."""
+    """Keeps an eye on the runs whose deliveries this process charges. `clock` tells seconds.
 
-    def __init__(self, database: Database, bounds: BrakeBounds, clock: Callable[[], float] = time.monotonic) -> None:
+    `at_brake` writes what follows in the transaction in which a run is paused here.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        bounds: BrakeBounds,
+        *,
+        at_brake: Announcement | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database = database
         self._bounds = bounds
+        self._at_brake = at_brake
         self._clock = clock
         self._watched: dict[date, _Watched] = {}
 
@@ -62,6 +74,6 @@ class RunWatch:
             reason = await why_brake(session, run, watched.usual, self._bounds)
         if reason is None:
             return None
-        paused = await runs.pause(self._database, day, reason)
+        paused = await runs.pause(self._database, day, reason, self._at_brake)
         log.error("subscriptions.run_paused", date=day.isoformat(), reason=paused.paused_because)
         return paused.paused_because

@@ -10,12 +10,14 @@ from app.billing.ledger import ChargeLedger
 from app.billing.mandate_way import MandateWay
 from app.billing.notices import DebitNotices
 from app.billing.settling import SettlingTerms
+from app.billing.telling import SKIPPING, Correspondence
 from app.billing.watch import RunWatch
 from app.db.engine import Database
 from app.deliveries.brake import BrakeBounds
 from app.jobs.breaker import Breaker
 from app.providers.timed import CallHook
 from app.settings import Settings
+from app.tasks.run_news import RunNews
 
 # The tasks by which a delivery is charged, an open charge looked at again, and a debit announced.
 CHARGING = "process_single_subscription"
@@ -40,7 +42,8 @@ def open_charging(
         key_id=settings.razorpay_key_id or "",
         key_secret=settings.razorpay_key_secret or SecretStr(""),
     )
-    terms = SettlingTerms(settings.charge_follow_ups, settings.frontend_url, looking=FOLLOWING_UP, charging=CHARGING)
+    correspondence = Correspondence(settings.frontend_url, settings.sms_countries)
+    terms = SettlingTerms(settings.charge_follow_ups, correspondence, looking=FOLLOWING_UP, charging=CHARGING)
     ledger = ChargeLedger(database, terms, pause_after=settings.max_failed_deliveries)
     return Charging(
         database,
@@ -48,9 +51,10 @@ def open_charging(
         ledger,
         MandateWay(ledger, gateway),
         InvoiceWay(ledger, gateway),
-        RunWatch(database, brake_bounds(settings)),
+        RunWatch(database, brake_bounds(settings), at_brake=RunNews(settings.owner_email).braked),
         DebitNotices(database, gateway),
-        CHARGING,
+        charging_task=CHARGING,
+        skipping_task=SKIPPING,
     )
 
 

@@ -20,6 +20,7 @@ from app.billing.notices import DebitNotices
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.settling import SettlingTerms
 from app.billing.single import NotDue
+from app.billing.telling import Correspondence
 from app.billing.watch import RunWatch
 from app.db.charges import Charge
 from app.db.engine import Database
@@ -29,9 +30,11 @@ from app.deliveries.decisions import Terms
 from app.dev.fakes import Fakes
 from app.dev.fakes.razorpay import KEY_ID, KEY_SECRET
 from app.dev.fakes.razorpay_books import Mandate
+from app.dev.postgres import EmbeddedPostgres
 from app.jobs.breaker import Breaker
 from app.providers.payments.entities import Paise
 from app.providers.payments.requests import Notice, OrderRequest
+from tests.conftest import fresh_database
 from tests.integration.delivery_shop import BOUNDS, DAY, DeliveryShop
 
 CHARGING, LOOKING = "process_single_subscription", "follow_up_charge"
@@ -149,7 +152,7 @@ class ChargingShop:
 
     def charging(self, database: Database | None = None, *, pause_after: int = 3) -> Charging:
         database = database or self.shop.database
-        terms = SettlingTerms(FOLLOW_UPS, SITE, looking=LOOKING, charging=CHARGING)
+        terms = SettlingTerms(FOLLOW_UPS, Correspondence(SITE, ["IN"]), looking=LOOKING, charging=CHARGING)
 
         def clock() -> datetime:
             return self.now
@@ -164,7 +167,7 @@ class ChargingShop:
             InvoiceWay(ledger, gateway, now=clock),
             RunWatch(database, BOUNDS, clock=lambda: clock().timestamp()),
             DebitNotices(database, gateway, now=clock),
-            CHARGING,
+            charging_task=CHARGING,
             now=clock,
         )
 
@@ -273,3 +276,10 @@ async def charging_shop(database_url: str, pool_size: int = 8) -> AsyncIterator[
         yield shop
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def own_charging_shop(server: EmbeddedPostgres, template: str) -> AsyncIterator[ChargingShop]:
+    """In a database of its own, for a module of tests: `open()` empties it."""
+    async with fresh_database(server, template=template) as url, charging_shop(url) as shop:
+        yield shop

@@ -12,6 +12,7 @@ import pytest
 from app.billing.effects import DeliveryCharges
 from app.billing.failures import ChargeLater, RunPaused, UnknownSubscription
 from app.billing.single import NotDue
+from app.billing.watch import RunWatch
 from app.deliveries import runs
 from app.dev.fakes.faults import Breakage, Failure, Refusal
 from app.dev.fakes.inbox import Provider
@@ -22,9 +23,9 @@ from app.dev.postgres import EmbeddedPostgres
 from app.jobs.context import Resources
 from app.jobs.effects import PastJob
 from app.jobs.failures import LeaseRanOut
-from tests.conftest import fresh_database
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, charging_shop, receipt
-from tests.integration.delivery_shop import DAY, ONE_DAY
+from app.tasks.run_news import RunNews
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
+from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY
 
 RAZORPAY = Provider.RAZORPAY
 CONFIRMED = "send_order_confirmation_task delivery:1:2026-03-02:confirmed"
@@ -34,10 +35,7 @@ SKIPPED = "send_delivery_skipped_task delivery:1:2026-03-02:skipped"
 
 @pytest.fixture(scope="module")
 async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with (
-        fresh_database(postgres_server, template=database_template) as url,
-        charging_shop(url) as shop,
-    ):
+    async with own_charging_shop(postgres_server, database_template) as shop:
         yield shop
 
 
@@ -598,6 +596,17 @@ class TestBrake:
 
         assert (charged.state, charged.reason) == ("skipped", "run_paused")
         assert await shop.faults() == []
+
+    async def test_has_its_pause_told_to_the_owner(self, shop: ChargingShop) -> None:
+        await self.refused(shop, 110)
+        await shop.shop.sql("UPDATE users SET email = 'owner@example.com' WHERE role = 'owner'")
+        watch = RunWatch(shop.shop.database, BOUNDS, at_brake=RunNews([]).braked)
+
+        await watch.why_paused(DAY)
+
+        assert [job.kwargs["email"] for job in await shop.shop.jobs() if job.task == "send_run_paused_task"] == [
+            "owner@example.com"
+        ]
 
     async def test_is_looked_at_once_a_second(self, shop: ChargingShop) -> None:
         await shop.open()

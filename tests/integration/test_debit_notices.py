@@ -10,8 +10,7 @@ from app.dev.fakes.faults import Failure, Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Mandate
 from app.dev.postgres import EmbeddedPostgres
-from tests.conftest import fresh_database
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, charging_shop, key, receipt
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, key, own_charging_shop, receipt
 from tests.integration.delivery_shop import DAY, ONE_DAY
 
 TWO_DAYS = 2 * ONE_DAY
@@ -19,10 +18,7 @@ TWO_DAYS = 2 * ONE_DAY
 
 @pytest.fixture(scope="module")
 async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with (
-        fresh_database(postgres_server, template=database_template) as url,
-        charging_shop(url) as shop,
-    ):
+    async with own_charging_shop(postgres_server, database_template) as shop:
         yield shop
 
 

@@ -13,8 +13,7 @@ from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Invoice, Subscription
 from app.dev.postgres import EmbeddedPostgres
 from app.errors import Unavailable
-from tests.conftest import fresh_database
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, charging_shop
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop
 from tests.integration.delivery_shop import DAY, ONE_DAY
 
 MONDAY = DAY
@@ -23,10 +22,7 @@ WEEK = 7 * ONE_DAY
 
 @pytest.fixture(scope="module")
 async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with (
-        fresh_database(postgres_server, template=database_template) as url,
-        charging_shop(url) as shop,
-    ):
+    async with own_charging_shop(postgres_server, database_template) as shop:
         yield shop
 
 

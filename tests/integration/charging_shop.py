@@ -193,9 +193,10 @@ class ChargingShop:
             return await session.get_one(Charge, (day, number))
 
     async def told(self) -> list[str]:
-        """Task and key of each job that is a message to a customer."""
+        """Task and key of each job that tells a customer of a delivery."""
+        messages = select(OutboxJob).where(OutboxJob.task.like("send_%"), OutboxJob.key.like("delivery:%"))
         async with self.shop.database.session() as session:
-            rows = await session.scalars(select(OutboxJob).where(OutboxJob.task.like("send_%")).order_by(OutboxJob.key))
+            rows = await session.scalars(messages.order_by(OutboxJob.key))
             return [f"{job.task} {job.key}" for job in rows]
 
     async def order_of(self, number: int = 1, day: date = DAY) -> Mapping[str, Any] | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, func, select, text
 
 from app.db.charges import Charge
 from app.db.engine import Database
@@ -97,7 +97,7 @@ class DeliveryShop:
 
     async def jobs(self) -> Sequence[OutboxJob]:
         """But for those that ask whether what is skipped is owed."""
-        jobs = select(OutboxJob).where(OutboxJob.key.not_like("%:owed")).order_by(OutboxJob.id)
+        jobs = select(OutboxJob).where(func.coalesce(OutboxJob.key, "").not_like("%:owed")).order_by(OutboxJob.id)
         async with self.database.session() as session:
             return (await session.scalars(jobs)).all()
 

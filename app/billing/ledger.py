@@ -292,12 +292,17 @@ def _is_passing(error: Exception) -> bool:
 
 
 def _is_overtaken(conclusion: Conclusion, record: ChargeRecord) -> bool:
-    """Whether somebody else may have had it paid since: "nothing was paid" is only true of whom it was said."""
-    outcome = conclusion.outcome
-    says_nothing_paid = (
-        isinstance(outcome, Finding) and outcome.standing is Standing.REFUSED and outcome.payment_id is None
-    )
-    return says_nothing_paid and conclusion.record.payer != record.payer
+    """Whether somebody else has moved it since: that there was no payment is only true of when it was asked."""
+    outcome, seen = conclusion.outcome, conclusion.record
+    if not isinstance(outcome, Finding) or outcome.payment_id is not None:
+        return False
+    match outcome.standing:
+        case Standing.REFUSED:
+            return seen.payer != record.payer
+        case Standing.UNKNOWN:
+            return seen.state != record.state
+        case _:
+            return False
 
 
 def _without_doubles(conclusions: Sequence[Conclusion]) -> tuple[list[Conclusion], list[Conclusion]]:

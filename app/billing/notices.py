@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import text
@@ -40,10 +41,14 @@ Announced = Literal["announced", "refused", "not_needed", "too_late"]
 
 @dataclass(frozen=True, slots=True)
 class DebitNotices:
-    """Has banks announce debits, each once. A delivery whose debit is not announced is charged all the same."""
+    """Has banks announce debits, each once. A delivery whose debit is not announced is charged all the same.
+
+    `timezone` is that of the schedules, by which the day of a delivery may begin before it does in UTC.
+    """
 
     database: Database
     gateway: Razorpay
+    timezone: ZoneInfo
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def announce(self, key: ChargeKey) -> Announced:
@@ -56,8 +61,8 @@ class DebitNotices:
             return "announced"
         if notice.refusal is not None:
             return "refused"
-        # From the first moment of its day it may be debited, if the bank has told its customer a day before.
-        payment_after = datetime.combine(key.delivery_date, time(), UTC)
+        # From the first moment at which its day can be run; the bank has told its customer a day before.
+        payment_after = min(datetime.combine(key.delivery_date, time(), zone) for zone in (UTC, self.timezone))
         if self.now() >= payment_after:
             return "too_late"
         wanted = OrderRequest(

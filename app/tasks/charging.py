@@ -1,5 +1,7 @@
 """What charges deliveries, made from the settings."""
 
+from zoneinfo import ZoneInfo
+
 import httpx
 from pydantic import SecretStr
 
@@ -52,7 +54,7 @@ def open_charging(
         MandateWay(ledger, gateway),
         InvoiceWay(ledger, gateway),
         RunWatch(database, brake_bounds(settings), at_brake=RunNews(settings.owner_email).braked),
-        DebitNotices(database, gateway),
+        DebitNotices(database, gateway, ZoneInfo(settings.schedule_timezone)),
         charging_task=CHARGING,
         skipping_task=SKIPPING,
     )

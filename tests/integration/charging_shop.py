@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 from pydantic import SecretStr
@@ -166,7 +167,7 @@ class ChargingShop:
             MandateWay(ledger, gateway, now=clock),
             InvoiceWay(ledger, gateway, now=clock),
             RunWatch(database, BOUNDS, clock=lambda: clock().timestamp()),
-            DebitNotices(database, gateway, now=clock),
+            DebitNotices(database, gateway, ZoneInfo("UTC"), now=clock),
             charging_task=CHARGING,
             now=clock,
         )

@@ -1,11 +1,14 @@
 """Debits that are announced days ahead, and charges that find their notice."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, time
 
 import httpx
 import pytest
 
 from app.billing.failures import ChargeLater
+from app.deliveries.days import INDIA
 from app.dev.fakes.faults import Failure, Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Mandate
@@ -116,6 +119,18 @@ async def test_what_will_not_be_debited_is_not_announced(shop: ChargingShop, cha
 
     assert await shop.charging().notices.announce(key(1)) == "not_needed"
     assert shop.transport.requests == []
+
+
+async def test_a_run_at_midnight_in_india_finds_debits_that_can_be_made(shop: ChargingShop) -> None:
+    notices = replace(shop.charging().notices, timezone=INDIA)
+    assert await notices.announce(key(1)) == "announced"
+    [order] = shop.fakes.razorpay.books.orders.values()
+
+    shop.now = datetime.combine(DAY, time(), INDIA)
+    await shop.plan()
+
+    assert order.payment_after == shop.now
+    assert (await shop.charge()).state == "captured"
 
 
 async def test_a_notice_that_comes_too_late_is_none(shop: ChargingShop) -> None:

@@ -130,7 +130,7 @@ def test_a_subject_in_hindi_says_what_the_mail_is_about(kind: str, subject: str)
     assert mail(NotificationType(kind), Locale.HI).subject == subject
 
 
-@pytest.mark.parametrize("kind", TO_OWNER)
+@pytest.mark.parametrize("kind", sorted(TO_OWNER))
 def test_the_owner_is_written_to_in_english_whatever_is_asked_for(kind: NotificationType) -> None:
     assert mail(kind, Locale.HI) == mail(kind)
 

@@ -21,7 +21,7 @@ from app.billing.notices import DebitNotices
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.settling import SettlingTerms
 from app.billing.single import NotDue
-from app.billing.telling import Correspondence
+from app.billing.telling import NOT_CHARGED_IN_TIME, Correspondence
 from app.billing.watch import RunWatch
 from app.db.charges import Charge
 from app.db.engine import Database
@@ -246,7 +246,8 @@ class ChargingShop:
                 faults.append(f"{charge.receipt} is {charge.state} and holds {charge.units_held}")
         ends = {"captured": "confirmed", "refused": "refused", "skipped": "skipped"}
         wanted = sorted(
-            f"delivery:{each.subscription_id}:{each.delivery_date}:{ends[each.state]}"
+            f"delivery:{each.subscription_id}:{each.delivery_date}"
+            f":{'skipped' if each.reason == NOT_CHARGED_IN_TIME else ends[each.state]}"
             for each in charges
             if each.state in ends and not each.is_owed
         )

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     ("worker", "admin_api", "app.cli", "app.dev", "app.client", "app.__main__"),
     ("app.operations",),
-    ("app.tasks",),
+    ("app.tasks", "app.reconciliation"),
     ("app.billing",),
     ("app.schedules", "app.letters", "app.deliveries", "app.live", "app.metrics"),
     ("app.notify", "app.outbox", "app.history", "app.cleanup", "app.steering"),
@@ -49,6 +49,8 @@ STRANGERS = {
     ("app.history", "app.steering"),
     ("app.steering", "app.notify"),
     ("app.notify", "app.steering"),
+    ("app.reconciliation", "app.tasks"),
+    ("app.tasks", "app.reconciliation"),
     ("app.schedules", "app.deliveries"),
     ("app.deliveries", "app.schedules"),
 }

@@ -1,5 +1,6 @@
 """Razorpay's orders, recurring payments, subscriptions and invoices."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ from app.providers.payments.standing import Standing, standing_of_order
 
 _PAGE_SIZE: Final = 100  # the most that Razorpay gives
 _MAX_PAGES: Final = 5
+_PAGES_AT_ONCE: Final = 10
 _ID: Final = re.compile(r"[a-z]+_[A-Za-z0-9]+")
 # Nothing is promised about how soon an order is on the list.
 _LISTED_AFTER: Final = timedelta(minutes=1)
@@ -114,12 +116,31 @@ class Razorpay:
         demand(answer, "id", order_id, order.id)
         return _our_order(order, answer, receipt, amount)
 
-    async def payments_of(self, order_id: GatewayOrderId, *, amount: Paise) -> list[GatewayPayment]:
-        """All attempts to pay the order, failed ones included; `standing_of_order` tells what follows."""
+    async def payments_of(self, order_id: GatewayOrderId, *, amount: Paise | None) -> list[GatewayPayment]:
+        """All attempts to pay the order, failed ones included; `standing_of_order` tells what follows.
+
+        None as amount takes them whatever they are of.
+        """
         answer = await self._get(f"/orders/{_known(order_id)}/payments")
         return [
             _our_payment(payment, answer, order_id, amount) for payment in parsed(Listing[GatewayPayment], answer).items
         ]
+
+    async def orders_like(self, part: str) -> list[GatewayOrder]:
+        """All orders whose receipt contains `part`, whatever they are of; those made meanwhile may be left out."""
+        found: dict[GatewayOrderId, GatewayOrder] = {}
+        pages, is_last = range(1), False
+        while not is_last:
+            listed = await asyncio.gather(*(self._page_of_orders(part, page) for page in pages))
+            # New ones come first, and move others to a later page: so none is missed, and some come twice.
+            found.update((order.id, order) for orders in listed for order in orders)
+            is_last = len(listed[-1]) < _PAGE_SIZE
+            pages = range(pages.stop, pages.stop + _PAGES_AT_ONCE)
+        return list(found.values())
+
+    async def _page_of_orders(self, part: str, page: int) -> list[GatewayOrder]:
+        answer = await self._get("/orders", {"receipt": part, "count": _PAGE_SIZE, "skip": page * _PAGE_SIZE})
+        return parsed(Listing[GatewayOrder], answer).items
 
     async def payment(self, payment_id: GatewayPaymentId, *, order_id: GatewayOrderId, amount: Paise) -> GatewayPayment:
         """The payment as it stands now."""
@@ -243,10 +264,11 @@ def _our_order(order: GatewayOrder, answer: httpx.Response, receipt: str, amount
 
 
 def _our_payment(
-    payment: GatewayPayment, answer: httpx.Response, order_id: GatewayOrderId, amount: Paise
+    payment: GatewayPayment, answer: httpx.Response, order_id: GatewayOrderId, amount: Paise | None
 ) -> GatewayPayment:
     demand(answer, "order_id", order_id, payment.order_id)
-    demand(answer, "amount", amount, payment.amount)
+    if amount is not None:
+        demand(answer, "amount", amount, payment.amount)
     return payment
 
 

@@ -1,0 +1,1 @@
+"""What ledger, shop and gateway say of a date's deliveries, side by side."""

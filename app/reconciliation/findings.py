@@ -1,0 +1,66 @@
+"""What can be wrong with a delivery, and what a person can safely do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from app.reconciliation.sides import Delivery
+
+
+class FindingKind(StrEnum):
+    """Where the three sides disagree, or where all of them wait for a person."""
+
+    CAPTURED_TWICE = "captured_twice"
+    AMOUNT_DIFFERS = "amount_differs"
+    PAYMENT_DIFFERS = "payment_differs"
+    NOT_PAID_AT_GATEWAY = "not_paid_at_gateway"
+    PAID_AT_GATEWAY_ONLY = "paid_at_gateway_only"
+    PAID_WITHOUT_CHARGE = "paid_without_charge"
+    ORDER_WITHOUT_CHARGE = "order_without_charge"
+    ORDER_MISSING = "order_missing"
+    ORDER_NOT_PAID = "order_not_paid"
+    ORDER_PAID_WITHOUT_CAPTURE = "order_paid_without_capture"
+    PAYMENT_MISSING = "payment_missing"
+    OWED = "owed"
+    CAPTURED_LATE = "captured_late"
+    UNKNOWN = "unknown"
+    OPEN = "open"
+
+
+ASK_AGAIN = "run process_single_subscription for it again: it asks the gateway and debits nothing while that is open"
+REFUND_ONE = "refund all but one of the payments at the gateway; nothing here refunds by itself"
+LOOK = "compare with the gateway's dashboard before anything is changed by hand"
+DELIVER_OR_REFUND = "deliver another unit or refund the payment at the gateway, and say so on the order"
+
+NEXT_STEPS: Mapping[FindingKind, str] = {
+    FindingKind.CAPTURED_TWICE: REFUND_ONE,
+    FindingKind.AMOUNT_DIFFERS: LOOK,
+    FindingKind.PAYMENT_DIFFERS: LOOK,
+    FindingKind.NOT_PAID_AT_GATEWAY: LOOK,
+    FindingKind.PAID_AT_GATEWAY_ONLY: ASK_AGAIN,
+    FindingKind.PAID_WITHOUT_CHARGE: "refund it at the gateway, or find out who made an order with a receipt of ours",
+    FindingKind.ORDER_WITHOUT_CHARGE: "find out who made an order with a number of the deliveries'",
+    FindingKind.ORDER_MISSING: "find out who deleted the order; the charge says what was paid",
+    FindingKind.ORDER_NOT_PAID: "find out who changed the order; the charge says what was paid",
+    FindingKind.ORDER_PAID_WITHOUT_CAPTURE: "find out who changed the order; nothing was captured for it",
+    FindingKind.PAYMENT_MISSING: "find out who deleted the payment; the charge says what was paid",
+    FindingKind.OWED: DELIVER_OR_REFUND,
+    FindingKind.CAPTURED_LATE: "the customer had been told of a refusal: tell them that it was paid after all",
+    FindingKind.UNKNOWN: ASK_AGAIN,
+    FindingKind.OPEN: ASK_AGAIN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about one delivery, with what each side says of it."""
+
+    kind: FindingKind
+    delivery_date: date
+    sentence: str
+    delivery: Delivery
+
+    @property
+    def next_step(self) -> str:
+        return NEXT_STEPS[self.kind]

@@ -1,0 +1,89 @@
+"""What the ledger and the shop have of a date's deliveries, read as one state of the database."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy import RowMapping, text
+
+from app.db.engine import Database
+from app.db.shop import OrderStatus, PaymentStatus, SubscriptionId
+from app.reconciliation.sides import LedgerSide, ShopPayment, ShopSide
+
+_ONE_STATE = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+# An order that no charge is known of is there, too. The payment of an invoice belongs to no order.
+_DELIVERIES = text(
+    r"""
+    WITH charged AS (
+        SELECT c.*, EXISTS (
+            SELECT FROM tasks.charge_events e
+            WHERE e.delivery_date = c.delivery_date AND e.subscription_id = c.subscription_id AND e.to_state = 'refused'
+        ) AS was_refused
+        FROM tasks.charges c WHERE c.delivery_date = :date
+    ), made AS (
+        SELECT o.*, CAST(substring(o.order_number from 14) AS integer) AS subscription_id
+        FROM orders o WHERE o.order_number ~ :numbers
+    )
+    SELECT subscription_id, c.state, c.way, c.amount_paise, c.reason, c.is_owed, c.was_refused, c.razorpay_order_id,
+        c.razorpay_payment_id, c.razorpay_invoice_id, s.razorpay_subscription_id,
+        o.order_number, o.final_amount, o.payment_status, o.order_status, paid.payments
+    FROM charged c FULL JOIN made o USING (subscription_id)
+    LEFT JOIN subscriptions s ON s.id = subscription_id
+    CROSS JOIN LATERAL (
+        SELECT json_agg(json_build_array(p.razorpay_payment_id, CAST(p.amount * 100 AS bigint), p.status)) AS payments
+        FROM payments p WHERE p.order_id = o.id OR p.razorpay_payment_id = c.razorpay_payment_id
+    ) AS paid
+    WHERE CAST(:ids AS integer[]) IS NULL OR subscription_id = ANY(CAST(:ids AS integer[]))
+    ORDER BY subscription_id
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OurSides:
+    """A delivery as ledger and shop have it, and the subscription's name at the gateway."""
+
+    subscription_id: SubscriptionId
+    ledger: LedgerSide | None
+    shop: ShopSide | None
+    gateway_subscription: str | None
+
+
+async def our_sides(
+    database: Database, day: date, ids: Sequence[SubscriptionId] | None = None
+) -> AsyncIterator[OurSides]:
+    """All deliveries of the date, or those of these subscriptions, by subscription id; one state of the database."""
+    async with database.session() as session:
+        await session.execute(_ONE_STATE)
+        # As deliveries are numbered; a number that is too long for a subscription's id is none of ours.
+        parameters = {"date": day, "ids": ids, "numbers": rf"^SUB-{day:%Y%m%d}-[1-9][0-9]{{0,8}}$"}
+        async for row in (await session.stream(_DELIVERIES, parameters)).mappings():
+            yield OurSides(row["subscription_id"], _ledger(row), _shop(row), row["razorpay_subscription_id"])
+
+
+def _ledger(row: RowMapping) -> LedgerSide | None:
+    if row["state"] is None:
+        return None
+    return LedgerSide(
+        state=row["state"],
+        way=row["way"],
+        paise=row["amount_paise"],
+        reason=row["reason"],
+        is_owed=row["is_owed"],
+        was_refused=row["was_refused"],
+        gateway_order=row["razorpay_order_id"],
+        gateway_payment=row["razorpay_payment_id"],
+        invoice=row["razorpay_invoice_id"],
+    )
+
+
+def _shop(row: RowMapping) -> ShopSide | None:
+    if row["order_number"] is None:
+        return None
+    return ShopSide(
+        order_number=row["order_number"],
+        paise=round(row["final_amount"] * 100),
+        payment_status=PaymentStatus(row["payment_status"]),
+        order_status=OrderStatus(row["order_status"]),
+        payments=[ShopPayment(id_, paise, PaymentStatus(status)) for id_, paise, status in row["payments"] or ()],
+    )

@@ -1,8 +1,9 @@
 """What the routes work with, and who may call them. Each is a FastAPI dependency that can be overridden."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request, status
@@ -13,6 +14,8 @@ from admin_api.stopping import on_stop_signal
 from app.live.hub import LiveEvents
 from app.metrics.scrape import Scrape
 from app.operations import Actor, Operations, Role, open_operations
+from app.operations.reconciling import open_gateway
+from app.providers.payments.razorpay import Razorpay
 from app.settings import Settings
 
 
@@ -23,6 +26,7 @@ class Services:
     operations: Operations
     live: LiveEvents
     metrics: Scrape
+    open_gateway: Callable[[], AbstractAsyncContextManager[Razorpay]]
     tokens: AccessTokens
     wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
 
@@ -37,7 +41,7 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
             operations.pool, operations.database, operations.stream, operations.schedule_control, tuple(providers)
         )
         tokens = AccessTokens(settings.admin_api_token, settings.admin_api_readonly_token)
-        opened = Services(operations, live, metrics, tokens)
+        opened = Services(operations, live, metrics, partial(open_gateway, settings), tokens)
         app.state.indostar = opened
         try:
             with on_stop_signal(live.end_all):

@@ -134,6 +134,13 @@ class RunSchedule(Strict):
     day: date | None = Field(default=None, alias="date")
 
 
+class DateQuery(Strict):
+    """Of which day; today in UTC without it."""
+
+    # Not `date`, which would hide its own type.
+    day: date | None = Field(default=None, alias="date", examples=["2026-03-05"])
+
+
 class TaskList(BaseModel):
     items: list[TaskView]
 

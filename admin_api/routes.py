@@ -1,4 +1,4 @@
-"""All routes of the admin API in one router. Those of subscriptions come here, too."""
+"""All routes of the admin API in one router."""
 
 from fastapi import APIRouter, Depends
 
@@ -9,6 +9,7 @@ from admin_api.metrics import metrics_router
 from admin_api.queues import queues_router
 from admin_api.refusals import answer_refusals
 from admin_api.schedules import schedules_router
+from admin_api.subscriptions import subscriptions_router
 from admin_api.tasks import tasks_router
 
 ROUTERS = (
@@ -17,6 +18,7 @@ ROUTERS = (
     events_router,
     queues_router,
     schedules_router,
+    subscriptions_router,
     metrics_router,
     health_router,
 )

@@ -157,7 +157,16 @@ class OperationsSettings(QueueSettings, DatabaseSettings):
     audit_actor_id: UserNumber | None = None
 
 
-class Settings(OperationsSettings):
+class GatewaySettings(OperationsSettings):
+    """What it takes to ask the gateway, too."""
+
+    # Without them nothing can be charged, and production does not start.
+    razorpay_key_id: str | None = Field(default=None, pattern=r"^rzp_(test|live)_[A-Za-z0-9]+$")
+    razorpay_key_secret: Key | None = None
+    razorpay_base_url: Origin = "https://api.razorpay.com"
+
+
+class Settings(GatewaySettings):
     """Everything that workers and the admin API go by."""
 
     environment: Environment = Environment.PRODUCTION
@@ -237,11 +246,6 @@ class Settings(OperationsSettings):
 
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
     sms_countries: Countries = ("IN",)
-
-    # Without them nothing can be charged, and production does not start.
-    razorpay_key_id: str | None = Field(default=None, pattern=r"^rzp_(test|live)_[A-Za-z0-9]+$")
-    razorpay_key_secret: Key | None = None
-    razorpay_base_url: Origin = "https://api.razorpay.com"
 
     # Whether a message whose outcome nobody can tell is sent again (and counted as possibly twice).
     resend_unknown_mail: bool = True

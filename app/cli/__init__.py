@@ -1,7 +1,7 @@
 """The command line: `indostar ...`. Exit code 0 done, 1 failed, 2 wrong call or settings."""
 
 # Each module adds its commands, in the order in which the help lists them.
-from app.cli import jobs, letters, events, queues, schedules, cleanup, preview, system, templates  # isort: skip
+from app.cli import jobs, letters, events, queues, schedules, cleanup, preview, runs, system, templates  # isort: skip
 from app.cli.group import cli
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "main",
     "preview",
     "queues",
+    "runs",
     "schedules",
     "system",
     "templates",

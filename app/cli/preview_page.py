@@ -5,31 +5,21 @@ from datetime import date
 import typer
 
 from app.cli.asking import operations
-from app.operations.previews import DeliveryPreview, PlannedDeliveryView, PreviewTotalsView
-from app.settings import OperationsSettings, settings_or_exit
+from app.operations.previews import PlannedDeliveryView, PreviewTotalsView
 
 
 async def print_preview(day: date, *, as_json: bool) -> None:
-    missed = settings_or_exit(OperationsSettings).missed_deliveries
     async with operations() as opened:
-        preview = DeliveryPreview(opened.database, day, missed)
+        preview = opened.preview(day)
         if as_json:
-            await _print_json(day, preview)
+            async for piece in preview.as_json():
+                typer.echo(piece, nl=False)
+            typer.echo()
             return
         typer.echo(f"{'SUBSCRIPTION':<12}  {'DATE':<10}  {'ACTION':<6}  {'WAY':<7}  {'AMOUNT':>10}  REASON")
         async for line in preview.lines():
             typer.echo(_line(line))
     _print_totals(preview.totals)
-
-
-async def _print_json(day: date, preview: DeliveryPreview) -> None:
-    """One object, written piece by piece."""
-    typer.echo(f'{{"date":"{day}","items":[', nl=False)
-    comma = ""
-    async for line in preview.lines():
-        typer.echo(f"{comma}{line.model_dump_json()}", nl=False)
-        comma = ","
-    typer.echo(f'],"totals":{preview.totals.model_dump_json()}}}')
 
 
 def _line(line: PlannedDeliveryView) -> str:

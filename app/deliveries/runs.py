@@ -79,8 +79,8 @@ async def pause(database: Database, day: date, reason: str, announce: Announceme
         return run
 
 
-async def resume(database: Database, day: date, by: str) -> bool:
-    """Lets a paused run go on, past what paused it; whoever calls this starts its task again. Raises UnknownRun.
+async def resume(database: Database, day: date, by: str, announce: Announcement | None = None) -> bool:
+    """Lets a paused run go on, past what paused it; `announce` is to start its task again. Raises UnknownRun.
 
     False where it was not paused.
     """
@@ -91,6 +91,8 @@ async def resume(database: Database, day: date, by: str) -> bool:
         now = await database_time(session)
         run.paused_at = run.paused_because = None
         run.resumed_at, run.resumed_by = now, by
+        if announce is not None:
+            await announce(session, run, now)
         return True
 
 

@@ -94,3 +94,72 @@ SCHEDULE: dict[str, Any] = {
     "last_status": "succeeded",
     "paused": False,
 }
+RUN: dict[str, Any] = {
+    "delivery_date": "2026-03-05",
+    "started_at": "2026-03-05T00:00:00.204000Z",
+    "started_by": "outbox:40",
+    "finished_at": "2026-03-05T00:00:04.711000Z",
+    "charges": 2,
+    "amount": "136.00",
+    "skipped": {"no_stock": 1},
+    "notices": 2,
+    "paused_at": None,
+    "paused_because": None,
+    "resumed_at": None,
+    "resumed_by": None,
+    "figures": {
+        "planned": 3,
+        "missed": 0,
+        "on_hold": None,
+        "outcomes": [
+            {"state": "captured", "deliveries": 1, "amount": "68.00"},
+            {"state": "pending", "deliveries": 1, "amount": "68.00"},
+            {"state": "skipped", "deliveries": 1, "amount": "68.00"},
+        ],
+        "skipped": [{"reason": "no_stock", "deliveries": 1}],
+        "short": {"first": [{"product_name": "A2 milk, 1 l", "deliveries": 1}], "more": 0},
+        "open": {
+            "first": [{"order_number": "SUB-20260305-8", "subscription_id": 8, "state": "pending", "amount": "68.00"}],
+            "more": 0,
+        },
+        "owed": {"first": [], "more": 0},
+        "paused": {"first": [], "more": 0},
+        "billed_on": {"first": [], "more": 0},
+    },
+}
+RECONCILIATION: dict[str, Any] = {
+    "date": "2026-03-05",
+    "deliveries": {"captured": 1, "refused": 1},
+    "captured": "68.00",
+    "findings": {"paid_at_gateway_only": 1},
+    "items": [
+        {
+            "kind": "paid_at_gateway_only",
+            "subscription_id": 7,
+            "delivery_date": "2026-03-05",
+            "sentence": "the gateway captured pay_29QQoUBi66xm2f, and the charge is refused",
+            "next_step": "run process_single_subscription for it again: it asks the gateway and debits nothing while "
+            "that is open",
+            "ledger": {
+                "state": "refused",
+                "way": "mandate",
+                "amount": "68.00",
+                "reason": "insufficient_funds",
+                "owed": False,
+                "razorpay_order_id": "order_9A33XWu170gUtm",
+                "razorpay_payment_id": "pay_29QQoUBi66xm2f",
+                "razorpay_invoice_id": None,
+            },
+            "shop": None,
+            "gateway": [
+                {
+                    "id": "order_9A33XWu170gUtm",
+                    "amount": "68.00",
+                    "status": "paid",
+                    "attempts": 1,
+                    "captured": ["pay_29QQoUBi66xm2f"],
+                }
+            ],
+        }
+    ],
+}

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 from app.db.engine import Database
+from app.deliveries.decisions import MissedDeliveries
 from app.history.reader import HistoryReader
 from app.jobs.events import EventStream
 from app.jobs.pool import JobPool
@@ -15,7 +16,9 @@ from app.operations.acting import Acting
 from app.operations.explaining import Explainer
 from app.operations.finding import JobFinder
 from app.operations.jobs import JobOperations
+from app.operations.previews import DeliveryPreview
 from app.operations.queues import QueueOperations
+from app.operations.runs import RunOperations
 from app.operations.schedules import ScheduleOperations
 from app.operations.views import TaskView
 from app.operations.workers import WorkerOperations
@@ -41,11 +44,17 @@ class Operations:
     queues: QueueOperations
     workers: WorkerOperations
     schedules: ScheduleOperations
+    runs: RunOperations
     explainer: Explainer
+    missed_deliveries: MissedDeliveries
 
     def tasks(self) -> list[TaskView]:
         """Every task that can be enqueued, with the schema of its arguments."""
         return [TaskView.of(task) for task in self.pool.tasks]
+
+    def preview(self, day: date) -> DeliveryPreview:
+        """What the run of that date would do now."""
+        return DeliveryPreview(self.database, day, self.missed_deliveries)
 
 
 @asynccontextmanager
@@ -73,7 +82,9 @@ async def open_operations(settings: OperationsSettings, *, application_name: str
             queues=queues,
             workers=WorkerOperations(pool),
             schedules=ScheduleOperations(pool, control, finder, acting),
+            runs=RunOperations(database, pool.tasks, acting),
             explainer=explainer,
+            missed_deliveries=settings.missed_deliveries,
         )
     finally:
         await explainer.aclose()

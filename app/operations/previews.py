@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping
 from datetime import date
+from datetime import date as Date  # noqa: N812 -- beside a field of that name
 from decimal import Decimal
 from typing import Literal, Self
 
@@ -57,11 +58,29 @@ class PreviewTotalsView(BaseModel):
         )
 
 
+class PreviewView(BaseModel):
+    """What the run of a date would do: each delivery, and the totals."""
+
+    date: Date
+    items: list[PlannedDeliveryView]
+    totals: PreviewTotalsView
+
+
 class DeliveryPreview:
     """The deliveries of a date as the run would decide them now. Nothing is written."""
 
     def __init__(self, database: Database, day: date, missed: MissedDeliveries) -> None:
+        self._day = day
         self._preview = Preview(database, Terms(day, missed))
+
+    async def as_json(self) -> AsyncIterator[str]:
+        """One object in pieces, however many lines there are: `date`, `items` and `totals`. As `lines`."""
+        yield f'{{"date":"{self._day}","items":['
+        comma = ""
+        async for line in self.lines():
+            yield f"{comma}{line.model_dump_json()}"
+            comma = ","
+        yield f'],"totals":{self.totals.model_dump_json()}}}'
 
     async def lines(self) -> AsyncIterator[PlannedDeliveryView]:
         """In the order of subscriptions; to be read once. Raises DatabaseUnavailable."""

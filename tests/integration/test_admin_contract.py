@@ -20,6 +20,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from admin_api.application import create_app
+from app.dev.fakes import running_fakes
+from app.dev.fakes.razorpay import KEY_ID, KEY_SECRET
 from tests.settings import OPERATOR_TOKEN, make_settings
 
 CHECKS = [
@@ -31,6 +33,7 @@ CHECKS = [
     negative_data_rejection,
 ]
 EXAMPLES = 25
+RAZORPAY = {"razorpay_key_id": KEY_ID, "razorpay_key_secret": KEY_SECRET}
 # That stream never ends.
 ENDLESS = "/admin/events"
 
@@ -58,8 +61,11 @@ def try_out(app: Any) -> None:
 
 
 async def test_nothing_that_is_sent_breaks_the_contract(database_url: str, redis_url: str) -> None:
-    app = create_app(make_settings(database_url=database_url, redis_url=redis_url))
-    try:
-        await asyncio.to_thread(try_out, app)
-    finally:
-        await asyncio.to_thread(shutdown_lifespans)
+    async with running_fakes() as fakes:
+        app = create_app(
+            make_settings(database_url=database_url, redis_url=redis_url, razorpay_base_url=fakes.url, **RAZORPAY)
+        )
+        try:
+            await asyncio.to_thread(try_out, app)
+        finally:
+            await asyncio.to_thread(shutdown_lifespans)

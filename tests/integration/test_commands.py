@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from app.db.engine import Database
+from app.deliveries import runs
+from app.dev.fakes import running_fakes
 from app.jobs.lookup import JobState
 from app.jobs.pool import JobPool
 from app.jobs.queues import PAUSED, Queue
@@ -17,7 +19,7 @@ from app.settings import Settings
 from app.tasks import TASKS
 from app.tasks.serving import open_worker, worker_options
 from tests.command_line import CommandLine
-from tests.integration.delivery_shop import DeliveryShop
+from tests.integration.delivery_shop import DAY, DeliveryShop
 from tests.running import found, open_pool
 from tests.settings import as_environment, make_settings
 from tests.waiting import until
@@ -387,3 +389,49 @@ async def test_a_preview_tells_what_would_be_charged_and_what_not(indostar: Comm
     assert other_day.err == "nothing is to be planned for that day\n"
     assert await shop.charges() == []
     await shop.database.close()
+
+
+async def test_the_run_of_a_date_is_shown_and_resumed(indostar: CommandLine, pool: JobPool, database_url: str) -> None:
+    database = Database(database_url, application_name="indostar test", pool_size=2)
+    shop = DeliveryShop(database)
+    await shop.open(3, stock=2)
+    await shop.run()
+    await runs.pause(database, DAY, "of the latest 200 charges 60 % are refused")
+
+    shown = await indostar("run", "show", "--date", str(DAY))
+    resumed = await indostar.json("run", "resume", "--date", str(DAY))
+    again = await indostar("run", "resume", "--date", str(DAY))
+    none = await indostar("run", "show", "--date", "2026-03-09")
+
+    assert shown.code == 0
+    assert "2 charges, Rs 136.00" in shown.out
+    assert "of the latest 200 charges 60 % are refused" in shown.out
+    assert "SUB-20260302-1: not charged yet" in shown.out
+    assert (resumed["paused_at"], resumed["resumed_by"]) == (None, getpass.getuser())
+    assert (again.code, again.err) == (1, f"the run of {DAY} is not paused\n")
+    assert (none.code, none.err) == (1, "the deliveries of 2026-03-09 were not planned by any run\n")
+    await database.close()
+
+
+async def test_a_reconciliation_is_printed_with_what_can_be_done(settings: Settings, database_url: str) -> None:
+    database = Database(database_url, application_name="indostar test", pool_size=2)
+    shop = DeliveryShop(database)
+    await shop.open(2)
+    await shop.sql("INSERT INTO tasks.mandates VALUES (1, 'cust_1', 'token_1', 'upi'), (2, 'cust_2', 'token_2', 'upi')")
+    await shop.run()
+    await shop.sql("UPDATE tasks.charges SET state = 'submitting' WHERE subscription_id = 2")
+    async with running_fakes() as fakes:
+        indostar = CommandLine(as_environment(settings) | {"RAZORPAY_BASE_URL": fakes.url})
+
+        agreed = await indostar.json("reconcile", "--date", "2026-03-01")
+        printed = await indostar("reconcile", "--date", str(DAY))
+
+    assert (agreed["deliveries"], agreed["items"]) == ({}, [])
+    assert printed.code == 0
+    assert printed.out.count("its day is over, and the charge is") == 2
+    assert "asks the gateway and debits nothing" in printed.out
+    assert printed.err == f"{DAY}: 1 planned, 1 submitting; captured Rs 0.00\n"
+    away = await CommandLine(as_environment(settings) | {"RAZORPAY_BASE_URL": "http://127.0.0.1:9"})("reconcile")
+    assert (away.code, away.out) == (1, "")
+    assert "razorpay can't be reached" in away.err
+    await database.close()

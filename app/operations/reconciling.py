@@ -1,0 +1,203 @@
+"""A date compared three ways, as it is shown."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from datetime import date as Date  # noqa: N812 -- beside a field of that name
+from decimal import Decimal
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, SecretStr
+
+from app.db.charges import ChargeState, Way
+from app.db.engine import Database
+from app.db.shop import OrderStatus, PaymentStatus
+from app.deliveries.days import end_of_day
+from app.errors import Refused
+from app.operations import examples
+from app.providers.http import http_client
+from app.providers.payments.razorpay import Razorpay
+from app.reconciliation.findings import Finding, FindingKind
+from app.reconciliation.gateway import MOST_QUESTIONS
+from app.reconciliation.reconcile import Reconciliation
+from app.reconciliation.sides import Delivery
+from app.settings import GatewaySettings
+
+# What one answer lists; the totals count all.
+MOST_FINDINGS = 1_000
+
+
+class NoGateway(Refused):
+    """The settings name no account at the gateway."""
+
+    def __str__(self) -> str:
+        return "RAZORPAY_KEY_ID and RAZORPAY_KEY_SECRET are not set, so that the gateway can not be asked"
+
+
+class ChargeSide(BaseModel):
+    """What the ledger has."""
+
+    state: ChargeState
+    way: Way
+    amount: Decimal
+    reason: str | None
+    owed: bool
+    razorpay_order_id: str | None
+    razorpay_payment_id: str | None
+    razorpay_invoice_id: str | None
+
+
+class OrderSide(BaseModel):
+    """What the shop has: its order, and the payments on record for it."""
+
+    order_number: str
+    amount: Decimal
+    payment_status: PaymentStatus
+    order_status: OrderStatus
+    payments: list[str]
+
+
+class GatewayOrderSide(BaseModel):
+    """What the gateway has: an order or an invoice, and the payments that it captured for it."""
+
+    id: str
+    amount: Decimal
+    status: str
+    attempts: int
+    captured: list[str]
+
+
+class FindingView(BaseModel):
+    """One thing that is wrong with a delivery, or waits for a person: what each side says, and what can be done."""
+
+    kind: FindingKind
+    subscription_id: int
+    delivery_date: date
+    sentence: str
+    next_step: str
+    ledger: ChargeSide | None
+    shop: OrderSide | None
+    gateway: list[GatewayOrderSide]
+
+    @classmethod
+    def of(cls, finding: Finding) -> Self:
+        delivery = finding.delivery
+        return cls(
+            kind=finding.kind,
+            subscription_id=delivery.subscription_id,
+            delivery_date=finding.delivery_date,
+            sentence=finding.sentence,
+            next_step=finding.next_step,
+            ledger=_ledger(delivery),
+            shop=_shop(delivery),
+            gateway=[
+                GatewayOrderSide(
+                    id=order.id,
+                    amount=_rupees(order.paise),
+                    status=order.status,
+                    attempts=order.attempts,
+                    captured=list(order.captured or ()),
+                )
+                for order in delivery.gateway
+            ],
+        )
+
+
+class ReconciliationView(BaseModel):
+    """A date compared: deliveries by state of their charge, captured rupees, findings by kind and the first of them."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.RECONCILIATION]})
+
+    date: Date
+    deliveries: Mapping[ChargeState, int]
+    captured: Decimal
+    findings: Mapping[FindingKind, int]
+    items: Sequence[FindingView]
+
+
+class DeliveryReconciliation:
+    """Compares the ledger, the shop and the gateway for a date. It only reads; it is to be read once.
+
+    Raises DatabaseUnavailable, and the failures of questions to the gateway.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        gateway: Razorpay,
+        day: date,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._day = day
+        self._reconciliation = Reconciliation(database, gateway, day, day_is_over=now() >= end_of_day(day))
+
+    async def findings(self, told: Callable[[int, int], None] = lambda _done, _all: None) -> AsyncIterator[FindingView]:
+        """By subscription. `told` hears how many of the deliveries in doubt were looked up, and of how many."""
+        async for finding in self._reconciliation.findings(told):
+            yield FindingView.of(finding)
+
+    def summary(self, items: Sequence[FindingView]) -> ReconciliationView:
+        """What was read so far, with these findings."""
+        totals = self._reconciliation.totals
+        return ReconciliationView(
+            date=self._day,
+            deliveries=totals.deliveries,
+            captured=_rupees(totals.captured_paise),
+            findings=totals.findings,
+            items=items,
+        )
+
+    async def whole(self, most: int = MOST_FINDINGS) -> ReconciliationView:
+        """All of it, with the first of the findings."""
+        items: list[FindingView] = []
+        async for finding in self.findings():
+            if len(items) < most:
+                items.append(finding)
+        return self.summary(items)
+
+
+@asynccontextmanager
+async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Razorpay]:
+    """The gateway, to be asked. Raises NoGateway."""
+    if settings.razorpay_key_id is None or settings.razorpay_key_secret is None:
+        raise NoGateway
+    async with http_client(max_connections=MOST_QUESTIONS) as client:
+        yield Razorpay(
+            client,
+            base_url=settings.razorpay_base_url,
+            key_id=settings.razorpay_key_id,
+            key_secret=SecretStr(settings.razorpay_key_secret.get_secret_value()),
+        )
+
+
+def _ledger(delivery: Delivery) -> ChargeSide | None:
+    side = delivery.ledger
+    if side is None:
+        return None
+    return ChargeSide(
+        state=side.state,
+        way=side.way,
+        amount=_rupees(side.paise),
+        reason=side.reason,
+        owed=side.is_owed,
+        razorpay_order_id=side.gateway_order,
+        razorpay_payment_id=side.gateway_payment,
+        razorpay_invoice_id=side.invoice,
+    )
+
+
+def _shop(delivery: Delivery) -> OrderSide | None:
+    side = delivery.shop
+    if side is None:
+        return None
+    return OrderSide(
+        order_number=side.order_number,
+        amount=_rupees(side.paise),
+        payment_status=side.payment_status,
+        order_status=side.order_status,
+        payments=[payment.gateway_payment for payment in side.payments],
+    )
+
+
+def _rupees(paise: int) -> Decimal:
+    return Decimal(paise).scaleb(-2)

@@ -114,7 +114,7 @@ class BreakerState:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "BreakerState":
-        """What `to_bytes` wrote; a fresh state where that is not what it is."""
+        """What `to_bytes` wrote; a fresh state where that is not what it is. A strange reason is left out."""
         try:
             fields: dict[str, Any] = json.loads(data)
             fields["spans"] = tuple((int(span), int(calls), int(failed)) for span, calls, failed in fields["spans"])
@@ -122,11 +122,15 @@ class BreakerState:
         except (ValueError, TypeError, KeyError):
             return cls()
         del fields["spans"]
-        texts = [fields.pop(name, "") for name in ("reason", "probe")]
-        is_ours = all(isinstance(text, str) and text.isprintable() for text in texts) and all(
+        reason, probe = fields.pop("reason", ""), fields.pop("probe", "")
+        is_ours = (isinstance(probe, str) and probe.isprintable()) and all(
             isinstance(number, int) and 0 <= number < MOST_MS for number in fields.values()
         )
-        return state if is_ours else cls()
+        if not is_ours:
+            return cls()
+        # It is for people alone: nothing else that is known of an outage depends on it.
+        is_readable = isinstance(reason, str) and reason.isprintable()
+        return state if is_readable else replace(state, reason="")
 
     def _counted(self, note: Note, rules: BreakerRules) -> "BreakerState":
         failed = note.verdict is Verdict.FAILED
@@ -150,7 +154,7 @@ class BreakerState:
         return BreakerState(
             opened_ms=opened,
             closed_ms=self.closed_ms,
-            reason=note.reason[:MAX_REASON],
+            reason=_written(note.reason),
             is_unusable=note.verdict is Verdict.UNUSABLE,
             wait_ms=wait,
             probe_from_ms=note.at_ms + wait,
@@ -167,7 +171,7 @@ class BreakerState:
                 proved=0,
                 wait_ms=wait,
                 probe_from_ms=note.at_ms + wait,
-                reason=note.reason[:MAX_REASON],
+                reason=_written(note.reason),
                 is_unusable=note.verdict is Verdict.UNUSABLE,
             )
         if self.proved + 1 < rules.proofs:
@@ -185,6 +189,11 @@ def followed(state: BreakerState, news: Iterable[Note | Asking], rules: BreakerR
     for each in news:
         state = state.after(each, rules)
     return state
+
+
+def _written(reason: str) -> str:
+    """As it can be read again, whatever characters a provider uses."""
+    return "".join(char if char.isprintable() else " " for char in reason[:MAX_REASON])
 
 
 def _with(

@@ -201,9 +201,27 @@ def test_whatever_happens_it_can_be_written_and_read_and_ends_some_day(steps: li
         b'{"spans": [], "x": 1}',
         b'{"spans": [], "opened_ms": -1}',
         b'{"spans": [], "opened_ms": 1000000000000000000}',
-        b'{"spans": [], "opened_ms": 1, "reason": "nul\\u0000"}',
-        b'{"spans": [], "opened_ms": 1, "reason": "half a \\ud83d character"}',
+        b'{"spans": [], "opened_ms": 1, "probe": "nul\\u0000"}',
     ],
 )
 def test_what_is_no_state_is_a_fresh_one(data: bytes) -> None:
     assert BreakerState.from_bytes(data) == BreakerState()
+
+
+@pytest.mark.parametrize("strange", ["\xa0", "\u200b", "\u200d", "\xad", "\ue000", "\u2028", "\x00", "\ud83d"])
+def test_whatever_a_provider_says_it_is_left_alone(strange: str) -> None:
+    told = f"no{strange}such key"
+
+    state = after(Note(START, UNUSABLE, told))
+    again = after(Asking(START + 5_000, "p"), Note(START + 5_000, FAILED, told, "p"), state=state)
+
+    for each in (state, again):
+        assert BreakerState.from_bytes(each.to_bytes()) == each
+        assert (each.is_open, each.reason) == (True, "no such key")
+
+
+@pytest.mark.parametrize("reason", [b'"nul\\u0000"', b'"half a \\ud83d character"', b'"\\u00a0"', b"7", b"null"])
+def test_a_strange_reason_costs_the_reason_alone(reason: bytes) -> None:
+    state = BreakerState.from_bytes(b'{"spans": [], "opened_ms": 1, "reason": ' + reason + b"}")
+
+    assert state == BreakerState(opened_ms=1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Row, text
@@ -14,6 +13,7 @@ from app.db.shop import ProductId
 from app.db.subscription_runs import SubscriptionRun
 from app.deliveries.pages import ONE_STATE
 from app.deliveries.runs import UnknownRun
+from app.money import rupees_of
 from app.notify.run_report import (
     MOST_NAMED,
     STATE_WORDS,
@@ -136,7 +136,7 @@ def _outcomes(totals: Sequence[Row[Any]]) -> tuple[OutcomeTotal, ...]:
         deliveries, paise = sums.get(row.state, (0, 0))
         sums[row.state] = (deliveries + row.deliveries, paise + row.paise)
     return tuple(
-        OutcomeTotal(state=state, deliveries=sums[state][0], amount=_rupees(sums[state][1]))
+        OutcomeTotal(state=state, deliveries=sums[state][0], amount=rupees_of(sums[state][1]))
         for state in STATE_WORDS
         if state in sums
     )
@@ -154,7 +154,7 @@ async def _deliveries(session: AsyncSession, day: date, which: Any) -> Named[Nam
             order_number=row.order_number,
             subscription_id=row.subscription_id,
             state=row.state,
-            amount=_rupees(row.amount_paise),
+            amount=rupees_of(row.amount_paise),
         )
         for row in rows
     )
@@ -163,7 +163,3 @@ async def _deliveries(session: AsyncSession, day: date, which: Any) -> Named[Nam
 
 def _named(everything: Sequence[T]) -> Named[T]:
     return Named(first=tuple(everything[:MOST_NAMED]), more=len(everything[MOST_NAMED:]))
-
-
-def _rupees(paise: int) -> Decimal:
-    return Decimal(paise).scaleb(-2)

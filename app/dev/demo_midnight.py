@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -15,6 +14,7 @@ from sqlalchemy import Row, text
 from app.db.engine import Database
 from app.deliveries.days import INDIA
 from app.jobs.pool import JobPool
+from app.money import rupees_of
 from app.tasks.subscriptions import midnight_run
 
 WITHIN_SECONDS = 60
@@ -81,7 +81,7 @@ async def _read(database: Database, question: Any, day: date | None) -> Sequence
 def _faults(outcomes: Sequence[Row[Any]], paid: Row[Any]) -> list[str]:
     """What the shop's books say otherwise than the ledger of charges."""
     captured = [row for row in outcomes if row.state == "captured"]
-    expected = sum(row.deliveries for row in captured), Decimal(sum(row.paise for row in captured)).scaleb(-2)
+    expected = sum(row.deliveries for row in captured), rupees_of(sum(row.paise for row in captured))
     if (paid.orders, paid.rupees) == expected:
         return []
     return [f"{paid.orders} orders of Rs {paid.rupees} are paid, and {expected[0]} charges of Rs {expected[1]}"]
@@ -105,7 +105,7 @@ def _show(day: date, outcomes: Sequence[Row[Any]], faults: Sequence[str]) -> Non
     for column in ("Deliveries", "Rupees", "Orders"):
         table.add_column(column, justify="right")
     for row in outcomes:
-        rupees = Decimal(row.paise).scaleb(-2)
+        rupees = rupees_of(row.paise)
         table.add_row(row.state, row.way, row.reason or "", str(row.deliveries), str(rupees), str(row.orders))
     console = Console(width=130)
     console.print(table)

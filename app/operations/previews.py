@@ -12,6 +12,7 @@ from app.db.charges import SkipReason, Way
 from app.db.engine import Database
 from app.deliveries.decisions import Decision, MissedDeliveries, Terms
 from app.deliveries.preview import Preview, PreviewTotals
+from app.money import rupees_of
 
 
 class PlannedDeliveryView(BaseModel):
@@ -35,7 +36,7 @@ class PlannedDeliveryView(BaseModel):
             product_id=line.product_id,
             action="charge" if line.reason is None else "skip",
             way=line.way,
-            amount=_rupees(line.amount_paise),
+            amount=rupees_of(line.amount_paise),
             reason=line.reason,
         )
 
@@ -52,7 +53,7 @@ class PreviewTotalsView(BaseModel):
     def of(cls, totals: PreviewTotals) -> Self:
         return cls(
             charges=totals.charges,
-            amount={way: _rupees(paise) for way, paise in totals.paise.items()},
+            amount={way: rupees_of(paise) for way, paise in totals.paise.items()},
             skipped=totals.skipped,
             short=totals.short,
         )
@@ -91,7 +92,3 @@ class DeliveryPreview:
     def totals(self) -> PreviewTotalsView:
         """Of the lines that were read so far."""
         return PreviewTotalsView.of(self._preview.totals)
-
-
-def _rupees(paise: int) -> Decimal:
-    return Decimal(paise).scaleb(-2)

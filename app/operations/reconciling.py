@@ -14,6 +14,7 @@ from app.db.engine import Database
 from app.db.shop import OrderStatus, PaymentStatus
 from app.deliveries.days import end_of_day
 from app.errors import Refused
+from app.money import rupees_of
 from app.operations import examples
 from app.providers.http import http_client
 from app.providers.payments.razorpay import Razorpay
@@ -93,7 +94,7 @@ class FindingView(BaseModel):
             gateway=[
                 GatewayOrderSide(
                     id=order.id,
-                    amount=_rupees(order.paise),
+                    amount=rupees_of(order.paise),
                     status=order.status,
                     attempts=order.attempts,
                     captured=list(order.captured or ()),
@@ -142,7 +143,7 @@ class DeliveryReconciliation:
         return ReconciliationView(
             date=self._day,
             deliveries=totals.deliveries,
-            captured=_rupees(totals.captured_paise),
+            captured=rupees_of(totals.captured_paise),
             findings=totals.findings,
             items=items,
         )
@@ -177,7 +178,7 @@ def _ledger(delivery: Delivery) -> ChargeSide | None:
     return ChargeSide(
         state=side.state,
         way=side.way,
-        amount=_rupees(side.paise),
+        amount=rupees_of(side.paise),
         reason=side.reason,
         owed=side.is_owed,
         razorpay_order_id=side.gateway_order,
@@ -192,12 +193,8 @@ def _shop(delivery: Delivery) -> OrderSide | None:
         return None
     return OrderSide(
         order_number=side.order_number,
-        amount=_rupees(side.paise),
+        amount=rupees_of(side.paise),
         payment_status=side.payment_status,
         order_status=side.order_status,
         payments=[payment.gateway_payment for payment in side.payments],
     )
-
-
-def _rupees(paise: int) -> Decimal:
-    return Decimal(paise).scaleb(-2)

@@ -16,6 +16,7 @@ from app.deliveries.figures import figures_of
 from app.deliveries.runs import UnknownRun
 from app.errors import Refused
 from app.jobs.task import TaskRegistry
+from app.money import rupees_of
 from app.notify.run_report import RunFigures
 from app.operations import examples
 from app.operations.acting import Acting
@@ -62,7 +63,7 @@ class RunView(BaseModel):
             started_by=run.started_by,
             finished_at=run.finished_at,
             charges=run.charges,
-            amount=Decimal(run.charges_paise).scaleb(-2),
+            amount=rupees_of(run.charges_paise),
             skipped=run.skipped,
             notices=run.notices,
             paused_at=run.paused_at,

@@ -6,6 +6,7 @@ from datetime import date
 from app.billing.invoice_way import DIFFERS
 from app.db.charges import OPEN_STATES
 from app.db.shop import PaymentStatus
+from app.money import rupees_of
 from app.reconciliation.findings import Finding, FindingKind
 from app.reconciliation.sides import Delivery, GatewaySide, LedgerSide, ShopSide
 
@@ -55,10 +56,10 @@ def _amounts(ledger: LedgerSide, delivery: Delivery) -> Iterator[tuple[FindingKi
     orders = [order for order in delivery.gateway if order.attempts] if ledger.way == "mandate" else []
     for order in orders:
         if order.paise != ledger.paise:
-            sentence = f"the gateway's order is of {rupees(order.paise)}, the charge of {rupees(ledger.paise)}"
+            sentence = f"the gateway's order is of {_rupees(order.paise)}, the charge of {_rupees(ledger.paise)}"
             yield FindingKind.AMOUNT_DIFFERS, sentence
     if delivery.shop is not None and delivery.shop.paise != ledger.paise:
-        sentence = f"the shop's order is of {rupees(delivery.shop.paise)}, the charge of {rupees(ledger.paise)}"
+        sentence = f"the shop's order is of {_rupees(delivery.shop.paise)}, the charge of {_rupees(ledger.paise)}"
         yield FindingKind.AMOUNT_DIFFERS, sentence
 
 
@@ -116,5 +117,5 @@ def _captured(delivery: Delivery) -> list[str]:
     return payments
 
 
-def rupees(paise: int) -> str:
-    return f"Rs {paise / 100:.2f}"
+def _rupees(paise: int) -> str:
+    return f"Rs {rupees_of(paise)}"

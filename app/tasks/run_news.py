@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,6 +10,7 @@ from app import outbox
 from app.db.subscription_runs import SubscriptionRun
 from app.deliveries.figures import planned_by, short_stock
 from app.jobs.task import Task
+from app.money import rupees_of
 from app.notify.owners import owner_addresses
 from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task
 from app.tasks.reminders import send_subscription_renewal_reminders
@@ -57,7 +57,7 @@ class RunNews:
             delivery_date=run.delivery_date,
             paused_because=run.paused_because,
             charges=run.charges,
-            amount=Decimal(run.charges_paise).scaleb(-2),
+            amount=rupees_of(run.charges_paise),
         )
 
     async def _tell_owner(self, session: AsyncSession, task: Task[..., Any], key: str, **facts: Any) -> None:

@@ -24,6 +24,7 @@ from app.jobs.context import Context
 from app.jobs.queues import Queue
 from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
+from app.money import rupees_of
 from app.settings import Settings
 from app.tasks.charging import ANNOUNCING, CHARGING, brake_bounds
 from app.tasks.notifications import send_delivery_skipped_task
@@ -139,7 +140,7 @@ def _result(run: SubscriptionRun) -> RunResult:
     return RunResult(
         delivery_date=run.delivery_date,
         charges=run.charges,
-        amount=Decimal(run.charges_paise).scaleb(-2),
+        amount=rupees_of(run.charges_paise),
         skipped=run.skipped,
         notices=run.notices,
         paused=run.paused_because,

@@ -153,6 +153,9 @@ class OperationsSettings(QueueSettings, DatabaseSettings):
     # What becomes of deliveries on whose date nothing ran: skipped, or delivered once with the next run.
     missed_deliveries: Literal["skip", "deliver_once"] = "skip"
 
+    # After how many refusals in a row a subscription with a mandate is paused (0: never).
+    max_failed_deliveries: int = Field(default=3, ge=0, le=30)
+
     # The shop's user in whose name its own audit_logs has what operators do.
     audit_actor_id: UserNumber | None = None
 
@@ -272,8 +275,6 @@ class Settings(GatewaySettings):
 
     # How long to wait before each look at a charge that is pending or unknown; after the last a person has to look.
     charge_follow_ups: Intervals = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), *5 * [ONE_DAY])
-    # After how many refusals in a row a subscription with a mandate is paused (0: never).
-    max_failed_deliveries: int = Field(default=3, ge=0, le=30)
 
     # Where the shop's backend keeps its tokens and sessions, if that is not the queue's Redis.
     tokens_redis_url: RedisUrl | None = None

@@ -27,8 +27,6 @@ from app.notify.run_report import (
 
 T = TypeVar("T")
 
-# After so many in a row a subscription is paused, or somebody has to look.
-REFUSALS_IN_A_ROW = 3
 # How far back they are looked for, for each of them: a weekly delivery, and one that was skipped.
 _DAYS_BACK_EACH = 14
 
@@ -90,10 +88,10 @@ async def short_stock(session: AsyncSession, day: date) -> Sequence[ShortStock]:
     return [ShortStock(*row) for row in await session.execute(_SHORT, {"date": day})]
 
 
-async def figures_of(database: Database, day: date, *, refusals: int = REFUSALS_IN_A_ROW) -> RunFigures:
+async def figures_of(database: Database, day: date, *, refusals: int) -> RunFigures:
     """The figures of that date's deliveries as they are at one moment. Raises UnknownRun.
 
-    `refusals` in a row are what a subscription is named for.
+    `refusals` in a row are what a subscription is named for, as they pause one with a mandate; 0: none is.
     """
     async with database.session() as session:
         await session.execute(ONE_STATE)
@@ -102,7 +100,8 @@ async def figures_of(database: Database, day: date, *, refusals: int = REFUSALS_
             raise UnknownRun(day)
         totals = (await session.execute(_TOTALS, {"date": day})).all()
         short = await short_stock(session, day)
-        refused = (await session.execute(_REFUSED_AGAIN, {"date": day, "refusals": refusals})).all()
+        again = {"date": day, "refusals": refusals}
+        refused = (await session.execute(_REFUSED_AGAIN, again)).all() if refusals else []
         return RunFigures(
             planned=planned_by(run),
             missed=run.skipped.get("missed", 0),

@@ -82,7 +82,7 @@ async def open_operations(settings: OperationsSettings, *, application_name: str
             queues=queues,
             workers=WorkerOperations(pool),
             schedules=ScheduleOperations(pool, control, finder, acting),
-            runs=RunOperations(database, pool.tasks, acting),
+            runs=RunOperations(database, pool.tasks, acting, settings.max_failed_deliveries),
             explainer=explainer,
             missed_deliveries=settings.missed_deliveries,
         )

@@ -75,16 +75,20 @@ class RunView(BaseModel):
 
 
 class RunOperations:
-    """What operators ask of the runs of deliveries and do with them. Raises UnknownRun and DatabaseUnavailable."""
+    """What operators ask of the runs of deliveries and do with them. Raises UnknownRun and DatabaseUnavailable.
 
-    def __init__(self, database: Database, tasks: TaskRegistry, acting: Acting) -> None:
+    `refusals` in a row are what a subscription is named for.
+    """
+
+    def __init__(self, database: Database, tasks: TaskRegistry, acting: Acting, refusals: int) -> None:
         self._database = database
         self._tasks = tasks
         self._acting = acting
+        self._refusals = refusals
 
     async def find(self, day: date) -> RunView:
         """The run of that date as it stands."""
-        figures = await figures_of(self._database, day)
+        figures = await figures_of(self._database, day, refusals=self._refusals)
         async with self._database.session() as session:
             run = await session.get(SubscriptionRun, day)
         if run is None:

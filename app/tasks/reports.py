@@ -35,7 +35,8 @@ class ReportResult(TypedDict):
 async def report_subscription_run(ctx: Context, delivery_date: date, closing: bool = False) -> ReportResult:
     """Report to the owner what became of the deliveries of a date, unless nothing has changed since the last report."""
     database = ctx[Database]
-    figures = await figures_of(database, delivery_date)
+    settings = ctx[Settings]
+    figures = await figures_of(database, delivery_date, refusals=settings.max_failed_deliveries)
     told = figures.model_dump(mode="json")
     async with database.session() as session:
         # Two reports at once: the second finds what the first has told.
@@ -43,7 +44,7 @@ async def report_subscription_run(ctx: Context, delivery_date: date, closing: bo
         now = await database_time(session)
         run.outcomes, run.outcomes_at = dict(by_state(figures)), now
         is_new = run.reported != told
-        addresses = await owner_addresses(session, ctx[Settings].owner_email) if is_new else ()
+        addresses = await owner_addresses(session, settings.owner_email) if is_new else ()
         if addresses:
             run.reported, run.reported_at = told, now
         for address in addresses:

@@ -31,13 +31,15 @@ from tests.settings import make_settings
 class Reporting(DeliveryShop):
     """The shop, with reports on its runs."""
 
-    async def report(self, day: date = DAY, *, owners: str = "owner@example.com", **arguments: Any) -> ReportResult:
-        resources = Resources([self.database, make_settings(owner_email=owners)])
+    async def report(
+        self, day: date = DAY, *, owners: str = "owner@example.com", refusals: int = 3, **arguments: Any
+    ) -> ReportResult:
+        resources = Resources([self.database, make_settings(owner_email=owners, max_failed_deliveries=refusals)])
         context = Context("j1", "j1", report_subscription_run.name, 1, 4, datetime.now(UTC), resources)
         return await report_subscription_run(context, day, **arguments)
 
-    async def figures(self, day: date = DAY) -> RunFigures:
-        return await figures_of(self.database, day)
+    async def figures(self, day: date = DAY, *, refusals: int = 3) -> RunFigures:
+        return await figures_of(self.database, day, refusals=refusals)
 
     async def news(self) -> Sequence[OutboxJob]:
         return [job for job in await self.jobs() if "report" in job.task]
@@ -157,6 +159,18 @@ async def test_subscriptions_that_were_refused_several_times_in_a_row_are_named(
     figures = await shop.figures(DAY + (len(states) - 1) * ONE_DAY)
 
     assert (figures.paused.first, figures.billed_on.first) == (((1,), (3,)) if is_told else ((), ()))
+
+
+@pytest.mark.parametrize(("most", "named_ids"), [(1, [1, 2]), (2, []), (0, [])])
+async def test_the_setting_says_how_many_refusals_are_named(shop: Reporting, most: int, named_ids: list[int]) -> None:
+    await shop.open(2)
+    await shop.run()
+    await shop.settle("refused", 1, 2)
+
+    await shop.report(refusals=most)
+
+    [job] = [job for job in await shop.news() if job.task == send_run_report_task.name]
+    assert job.kwargs["figures"]["billed_on"]["first"] == named_ids
 
 
 async def test_a_date_without_a_run_is_refused(shop: Reporting) -> None:

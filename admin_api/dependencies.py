@@ -17,6 +17,7 @@ from app.operations import Actor, Operations, Role, open_operations
 from app.operations.reconciling import open_gateway
 from app.providers.payments.razorpay import Razorpay
 from app.settings import Settings
+from app.tasks.resources import providers_in_use
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,12 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
     """Gives `app` what the router needs, for as long as the context lasts."""
     async with open_operations(settings, application_name="indostar admin api") as operations:
         live = LiveEvents(operations.stream, operations.pool.tasks)
-        providers = dict.fromkeys((*settings.email_provider, *settings.sms_provider))
         metrics = Scrape(
-            operations.pool, operations.database, operations.stream, operations.schedule_control, tuple(providers)
+            operations.pool,
+            operations.database,
+            operations.stream,
+            operations.schedule_control,
+            providers_in_use(settings),
         )
         tokens = AccessTokens(settings.admin_api_token, settings.admin_api_readonly_token)
         opened = Services(operations, live, metrics, partial(open_gateway, settings), tokens)

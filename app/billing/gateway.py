@@ -17,7 +17,8 @@ from app.providers.timed import CallHook
 
 
 class GuardedRazorpay(Razorpay):
-    """Raises ProviderUnreachable without a call while it is left alone. `on_call` is told of each call."""
+    """Raises ProviderUnreachable without a call while it is left alone. `on_call` is told of each call, and what
+    its answer means."""
 
     def __init__(
         self,
@@ -58,9 +59,12 @@ class GuardedRazorpay(Razorpay):
             passage.note(verdict_on(raised), type(raised).__name__)
             raise
         else:
-            problem = None if answer.is_success else failure(answer, hide=(), now=self._now())
-            # By its code alone: its words may quote the request.
-            passage.note(Verdict.WELL if problem is None else verdict_on(problem), problem.code if problem else "")
+            if not answer.is_success:
+                # By its code alone: its words may quote the request.
+                error = problem = failure(answer, hide=(), now=self._now())
+                passage.note(verdict_on(problem), problem.code)
+            else:
+                passage.note(Verdict.WELL)
             return answer
         finally:
             if self._on_call is not None:

@@ -1,7 +1,7 @@
 """What the tasks work with, made from the settings and closed again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -97,6 +97,13 @@ def breaker_rules(settings: Settings) -> BreakerRules:
         error_percent=settings.breaker_error_percent,
         longest_wait_ms=round(settings.breaker_longest_wait_seconds * 1000),
     )
+
+
+def providers_in_use(settings: Settings) -> Sequence[str]:
+    """The names of those that are called by these settings, each once."""
+    has_gateway = settings.razorpay_key_id is not None and settings.razorpay_key_secret is not None
+    gateway = (Razorpay.name,) if has_gateway else ()
+    return tuple(dict.fromkeys((*settings.email_provider, *settings.sms_provider, *gateway)))
 
 
 def provider_limits(settings: Settings) -> list[Limit]:

@@ -7,6 +7,9 @@ import httpx
 import pytest
 
 from admin_api.application import create_app
+from app.jobs.breaker import Breaker
+from app.jobs.breaker_state import Verdict
+from app.jobs.breaker_store import BreakerStore
 from app.jobs.worker import Worker
 from app.tasks import TASKS
 from tests.integration.admin_client import client_of
@@ -108,6 +111,22 @@ async def test_a_schedule_is_run_paused_and_resumed(api: httpx.AsyncClient) -> N
     assert schedule == resumed.json()
     assert (schedule["last_job_id"], schedule["last_status"]) == (run.json()["id"], "queued")
     assert (schedule["cron"], schedule["timezone"], schedule["paused"]) == ("0 2 * * *", "UTC", False)
+
+
+async def test_metrics_tell_of_the_gateway_that_is_left_alone(desk: Desk, api: httpx.AsyncClient) -> None:
+    before = samples_in((await api.get("/metrics")).text)
+    store = BreakerStore(desk.operations.pool.connection_pool)
+    breaker = Breaker("razorpay", store)
+    async with breaker.passage() as passage:
+        passage.note(Verdict.UNUSABLE, "BAD_REQUEST_ERROR")
+    await breaker.aclose()
+
+    async def told() -> float | None:
+        return value(samples_in((await api.get("/metrics")).text), "indostar_provider_left_alone", provider="razorpay")
+
+    assert value(before, "indostar_provider_left_alone", provider="razorpay") == 0
+    await until(told)
+    await store.aclose()
 
 
 @pytest.mark.parametrize(("date", "status"), [("2026-03-05", 422), ("tomorrow", 422), (5, 422)])

@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from admin_api.calls import admin_router
 from admin_api.dependencies import GivenActor, GivenServices, Viewer
-from admin_api.models import ACTING, READING, DateQuery, answers
+from admin_api.models import ACTING, READING, DateQuery, Day, answers
 from app.deliveries.runs import UnknownRun
 from app.operations.previews import PreviewView
 from app.operations.reconciling import DeliveryReconciliation, NoGateway, ReconciliationView
@@ -17,7 +17,7 @@ from app.providers.failures import ProviderFailure
 
 subscriptions_router = admin_router("subscriptions")
 
-Day = Annotated[date, Path(examples=["2026-03-05"])]
+DayInPath = Annotated[Day, Path(examples=["2026-03-05"])]
 
 
 @subscriptions_router.get(
@@ -47,7 +47,7 @@ async def reconcile_deliveries(
 
 
 @subscriptions_router.get("/admin/subscriptions/runs/{day}", responses=READING | answers(404))
-async def get_run(day: Day, opened: GivenServices, _role: Viewer) -> RunView:
+async def get_run(day: DayInPath, opened: GivenServices, _role: Viewer) -> RunView:
     """The run of a date: what it planned, how its charges ended, and what is still open."""
     try:
         return await opened.operations.runs.find(day)
@@ -56,7 +56,7 @@ async def get_run(day: Day, opened: GivenServices, _role: Viewer) -> RunView:
 
 
 @subscriptions_router.post("/admin/subscriptions/runs/{day}/resume", responses=ACTING | answers(404, 409))
-async def resume_run(day: Day, opened: GivenServices, actor: GivenActor) -> RunView:
+async def resume_run(day: DayInPath, opened: GivenServices, actor: GivenActor) -> RunView:
     """Let a paused run go on, past what paused it."""
     try:
         return await opened.operations.runs.resume(actor, day)

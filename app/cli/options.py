@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from app.deliveries.days import FIRST_DAY, LAST_DAY
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and tell what would be done.")]
 
@@ -48,9 +50,12 @@ def read_past(text: str) -> datetime:
 def read_date(text: str) -> date:
     """A day, as in 2026-03-05."""
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no date; write 2026-03-05") from None
+    if not FIRST_DAY <= day <= LAST_DAY:
+        raise typer.BadParameter(f"{text!r} is not between {FIRST_DAY} and {LAST_DAY}")
+    return day
 
 
 def read_arguments(pairs: Iterable[str], as_json: str | None, schema: Mapping[str, Any]) -> dict[str, Any]:

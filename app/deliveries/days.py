@@ -5,6 +5,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 INDIA: Final = ZoneInfo("Asia/Kolkata")
+# What people may ask about: days beyond these are slips, and the last ones of the calendar have no day after them.
+FIRST_DAY: Final = date(2000, 1, 1)
+LAST_DAY: Final = date(2100, 12, 31)
 
 
 def end_of_day(day: date) -> datetime:

@@ -142,6 +142,20 @@ async def test_a_date_that_is_none_is_refused(api: httpx.AsyncClient, path: str)
     assert "tomorrow" not in answer.text
 
 
+async def test_days_are_those_that_people_ask_about(api: httpx.AsyncClient) -> None:
+    paths = ("preview?date={}", "reconcile?date={}", "runs/{}")
+
+    async def asked(day: str) -> list[httpx.Response]:
+        return [await api.get(f"/admin/subscriptions/{path.format(day)}") for path in paths]
+
+    for day in ("2000-01-01", "2100-12-31"):
+        assert [answer.status_code for answer in await asked(day)] == [200, 200, 404]
+    for day in ("1999-12-31", "2101-01-01", "9999-12-31"):
+        for answer in await asked(day):
+            assert answer.status_code == 422
+            assert "is not between 2000-01-01 and 2100-12-31" in answer.json()["detail"][0]["msg"]
+
+
 async def test_without_a_date_it_is_today(shop: DeliveryShop, api: httpx.AsyncClient) -> None:
     today = datetime.now(UTC).date()
 

@@ -1,6 +1,6 @@
 """How times, lengths of time and arguments are written on the command line."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -42,6 +42,13 @@ def test_the_past_may_be_told_by_how_long_ago_it_is() -> None:
     told = read_past("2h")
 
     assert timedelta(hours=2) - timedelta(minutes=1) < before - told <= timedelta(hours=2)
+
+
+def test_a_day_is_one_of_this_century() -> None:
+    assert [read_date(text) for text in ("2000-01-01", "2100-12-31")] == [date(2000, 1, 1), date(2100, 12, 31)]
+    for text in ("1999-12-31", "2101-01-01", "0001-01-01", "9999-12-31"):
+        with pytest.raises(BadParameter, match="is not between 2000-01-01 and 2100-12-31"):
+            read_date(text)
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "08:00", ""])

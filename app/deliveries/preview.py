@@ -1,7 +1,7 @@
 """What the run of a date would do, without doing it."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -28,7 +28,9 @@ class PreviewTotals:
 class Preview:
     """What the run would do with the database as it is now, by the statement that the run itself decides with.
 
-    `totals` are of the lines that were read so far. What was planned already is not planned again, and not shown.
+    It is read page by page, as the run works: each page is as of its own moment, and of a shop in motion a later page
+    may know what an earlier one could not. Nothing is held between pages, however slowly they are read.
+    `totals` are of the pages that were read so far. What was planned already is not planned again, and not shown.
     """
 
     def __init__(self, database: Database, terms: Terms, *, page: int = PAGE) -> None:
@@ -38,24 +40,37 @@ class Preview:
         self._given: Counter[ProductId] = Counter()
         self.totals = PreviewTotals()
 
+    async def pages(self) -> AsyncIterator[Sequence[Decision]]:
+        """Lines in the order of subscriptions and their dates, none of the pages empty; to be read once."""
+        after = SubscriptionId(0)
+        while page := await self._read(after):
+            after, lines = page
+            for line in lines:
+                self._count(line)
+            if lines:
+                yield lines
+
     async def lines(self) -> AsyncIterator[Decision]:
-        """In the order of subscriptions and their dates; to be read once."""
+        """The same one by one."""
+        async for page in self.pages():
+            for line in page:
+                yield line
+
+    async def _read(self, after: SubscriptionId) -> tuple[SubscriptionId, Sequence[Decision]] | None:
+        """The next page's last subscription, and its lines; None where there is none."""
         async with self._database.session() as session:
             await session.execute(ONE_STATE)
-            after = SubscriptionId(0)
-            while page := await next_page(session, self._terms, after, self._page):
-                parameters = {
-                    **self._terms.parameters,
-                    "ids": page.due,
-                    # What earlier pages would have taken from the stock.
-                    "given_products": list(self._given),
-                    "given_units": list(self._given.values()),
-                }
-                for row in await session.execute(_DECIDED, parameters):
-                    line = Decision.of(row)
-                    self._count(line)
-                    yield line
-                after = page.last
+            page = await next_page(session, self._terms, after, self._page)
+            if page is None:
+                return None
+            parameters = {
+                **self._terms.parameters,
+                "ids": page.due,
+                # What earlier pages would have taken from the stock.
+                "given_products": list(self._given),
+                "given_units": list(self._given.values()),
+            }
+            return page.last, [Decision.of(row) for row in await session.execute(_DECIDED, parameters)]
 
     def _count(self, line: Decision) -> None:
         if line.reason is None:

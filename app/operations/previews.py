@@ -68,20 +68,23 @@ class PreviewView(BaseModel):
 
 
 class DeliveryPreview:
-    """The deliveries of a date as the run would decide them now. Nothing is written."""
+    """The deliveries of a date as the run would decide them now, page by page. Nothing is written."""
 
     def __init__(self, database: Database, day: date, missed: MissedDeliveries) -> None:
         self._day = day
         self._preview = Preview(database, Terms(day, missed))
 
     async def as_json(self) -> AsyncIterator[str]:
-        """One object in pieces, however many lines there are: `date`, `items` and `totals`. As `lines`."""
-        yield f'{{"date":"{self._day}","items":['
-        comma = ""
-        async for line in self.lines():
-            yield f"{comma}{line.model_dump_json()}"
-            comma = ","
-        yield f'],"totals":{self.totals.model_dump_json()}}}'
+        """One object in pieces, however many lines there are: `date`, `items` and `totals`. As `lines`.
+
+        The first piece comes once something has been read.
+        """
+        head = between = f'{{"date":"{self._day}","items":['
+        async for page in self._preview.pages():
+            yield between + ",".join(PlannedDeliveryView.of(line).model_dump_json() for line in page)
+            between = ","
+        tail = f'],"totals":{self.totals.model_dump_json()}}}'
+        yield head + tail if between == head else tail
 
     async def lines(self) -> AsyncIterator[PlannedDeliveryView]:
         """In the order of subscriptions; to be read once. Raises DatabaseUnavailable."""

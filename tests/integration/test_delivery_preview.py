@@ -117,6 +117,20 @@ async def test_a_preview_writes_nothing_and_says_what_is_short(shop: DeliverySho
     assert await shop.everything() == before
 
 
+async def test_nothing_is_held_while_whoever_asked_reads(shop: DeliveryShop) -> None:
+    await shop.open(5)
+    seen: list[int] = []
+
+    async for _page in Preview(shop.database, Terms(DAY), page=2).pages():
+        [row] = await shop.sql(
+            "SELECT count(*) AS others FROM pg_stat_activity WHERE datname = current_database()"
+            " AND state LIKE 'idle in transaction%' AND pid <> pg_backend_pid()"
+        )
+        seen.append(row.others)
+
+    assert seen == [0, 0, 0]
+
+
 async def test_whoever_may_only_read_can_preview(shop: DeliveryShop) -> None:
     await shop.open(3)
     await shop.sql("CREATE ROLE previewer LOGIN PASSWORD 'preview' IN ROLE pg_read_all_data")

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from admin_api.access import AccessTokens, TooManyWaiting, WrongTokens
 from admin_api.stopping import on_stop_signal
+from admin_api.turns import Turns
 from app.live.hub import LiveEvents
 from app.metrics.scrape import Scrape
 from app.operations import Actor, Operations, Role, open_operations
@@ -30,6 +32,10 @@ class Services:
     open_gateway: Callable[[], AbstractAsyncContextManager[Razorpay]]
     tokens: AccessTokens
     wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
+    # A preview goes through all subscriptions, a reconciliation asks the gateway about many deliveries.
+    previews: Turns = field(default_factory=lambda: Turns(2))
+    reconciliations: Turns = field(default_factory=lambda: Turns(1))
+    longest_reconciliation: timedelta = timedelta(seconds=60)
 
 
 @asynccontextmanager
@@ -45,7 +51,7 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
             providers_in_use(settings),
         )
         tokens = AccessTokens(settings.admin_api_token, settings.admin_api_readonly_token)
-        opened = Services(operations, live, metrics, partial(open_gateway, settings), tokens)
+        opened = Services(operations, live, metrics, partial(open_gateway, settings, operations.pool), tokens)
         app.state.indostar = opened
         try:
             with on_stop_signal(live.end_all):

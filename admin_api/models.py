@@ -216,5 +216,17 @@ def answers(*statuses: int) -> Responses:
     return told
 
 
+def in_turn() -> Responses:
+    """What OpenAPI is told of a call of which only so many may be under way."""
+    return {
+        status.HTTP_429_TOO_MANY_REQUESTS: {
+            "model": Problem,
+            "description": "So many of these calls are under way already, or too many wrong tokens came from here.",
+            "headers": {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}},
+            "content": {"application/json": {"example": {"detail": "1 of these calls are under way already"}}},
+        }
+    }
+
+
 READING = answers(401, 422, 429, 503)
 ACTING = answers(401, 403, 413, 422, 429, 503)

@@ -1,15 +1,18 @@
 """Deliveries of subscriptions: what a run would do, how it stands, and whether the gateway agrees."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Annotated
 
-from fastapi import HTTPException, Path, Query, Response, status
+from fastapi import Depends, HTTPException, Path, Query, Response, status
 from fastapi.responses import StreamingResponse
 
 from admin_api.calls import admin_router
 from admin_api.dependencies import GivenActor, GivenServices, Viewer
-from admin_api.models import ACTING, READING, DateQuery, Day, answers
+from admin_api.models import ACTING, READING, DateQuery, Day, answers, in_turn
 from app.deliveries.runs import UnknownRun
+from app.operations import Role
 from app.operations.previews import PreviewView
 from app.operations.reconciling import DeliveryReconciliation, NoGateway, ReconciliationView
 from app.operations.runs import RunNotPaused, RunView
@@ -20,30 +23,59 @@ subscriptions_router = admin_router("subscriptions")
 DayInPath = Annotated[Day, Path(examples=["2026-03-05"])]
 
 
+async def preview_in_turn(opened: GivenServices, _role: Viewer) -> AsyncIterator[None]:
+    with opened.previews.turn():
+        yield
+
+
+async def reconcile_in_turn(opened: GivenServices, _role: Viewer) -> AsyncIterator[None]:
+    with opened.reconciliations.turn():
+        yield
+
+
 @subscriptions_router.get(
     "/admin/subscriptions/preview",
     response_class=StreamingResponse,
-    responses=READING | {status.HTTP_200_OK: {"model": PreviewView}},
+    responses=READING | in_turn() | {status.HTTP_200_OK: {"model": PreviewView}},
+    dependencies=[Depends(preview_in_turn)],
 )
 async def preview_run(which: Annotated[DateQuery, Query()], opened: GivenServices, _role: Viewer) -> Response:
-    """What the run of that date (today's without one) would charge and skip, and why. Nothing is written."""
-    preview = opened.operations.preview(which.day or _today())
-    return StreamingResponse(preview.as_json(), media_type="application/json")
+    """What the run of that date (today's without one) would charge and skip, and why. Nothing is written.
+
+    It is read page by page, as the run works: of a shop in motion each page is as of its own moment.
+    """
+    pieces = opened.operations.preview(which.day or _today()).as_json()
+    # Once an answer has begun it can't say any more that there is none.
+    first = await anext(pieces)
+    return StreamingResponse(_resumed(first, pieces), media_type="application/json")
 
 
-@subscriptions_router.get("/admin/subscriptions/reconcile", responses=READING)
+@subscriptions_router.get(
+    "/admin/subscriptions/reconcile", responses=READING | in_turn(), dependencies=[Depends(reconcile_in_turn)]
+)
 async def reconcile_deliveries(
-    which: Annotated[DateQuery, Query()], opened: GivenServices, _role: Viewer
+    which: Annotated[DateQuery, Query()], opened: GivenServices, role: Viewer
 ) -> ReconciliationView:
     """Ledger, shop and gateway of that date (today's without one) side by side: what differs or waits for a person.
 
-    It only reads. The gateway is asked about each delivery in doubt, which takes a while where they are many.
+    It only reads. The gateway is asked about each delivery in doubt; where they are too many for the time that a call
+    has, `indostar reconcile` compares them.
     """
+    day, most = which.day or _today(), opened.longest_reconciliation
     try:
-        async with opened.open_gateway() as gateway:
-            return await DeliveryReconciliation(opened.operations.database, gateway, which.day or _today()).whole()
-    except (NoGateway, ProviderFailure) as error:
+        async with asyncio.timeout(most.total_seconds()), opened.open_gateway() as gateway:
+            return await DeliveryReconciliation(opened.operations.database, gateway, day).whole()
+    except TimeoutError as error:
+        reason = (
+            f"to compare {day} takes more than {most.total_seconds():g} seconds: "
+            f"`indostar reconcile --date {day}` takes its time"
+        )
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, reason) from error
+    except NoGateway as error:
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, str(error)) from error
+    except ProviderFailure as error:
+        reason = str(error) if role is Role.OPERATOR else error.in_short
+        raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, reason) from error
 
 
 @subscriptions_router.get("/admin/subscriptions/runs/{day}", responses=READING | answers(404))
@@ -68,3 +100,9 @@ async def resume_run(day: DayInPath, opened: GivenServices, actor: GivenActor) -
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+async def _resumed(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:
+    yield first
+    async for piece in rest:
+        yield piece

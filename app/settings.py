@@ -168,6 +168,13 @@ class GatewaySettings(OperationsSettings):
     razorpay_key_secret: Key | None = None
     razorpay_base_url: Origin = "https://api.razorpay.com"
 
+    # A provider is left alone when so many per cent of at least so many calls within so many seconds failed (of fewer
+    # calls: five in a row); then it is tried again after 5 seconds, and each time that fails after twice as long.
+    breaker_error_percent: float = Field(default=25, gt=0, le=100, allow_inf_nan=False)
+    breaker_fewest_calls: int = Field(default=20, ge=5, le=100_000)
+    breaker_window_seconds: float = Field(default=30, ge=1, le=3600, allow_inf_nan=False)
+    breaker_longest_wait_seconds: float = Field(default=300, ge=5, le=3600, allow_inf_nan=False)
+
 
 class Settings(GatewaySettings):
     """Everything that workers and the admin API go by."""
@@ -239,13 +246,6 @@ class Settings(GatewaySettings):
     msg91_template_subscription_renewal_hi: SubscriptionRenewalDlt = None
     msg91_template_delivery_skipped_hi: DeliverySkippedDlt = None
     msg91_template_subscription_paused_hi: SubscriptionPausedDlt = None
-
-    # A provider is left alone when so many per cent of at least so many calls within so many seconds failed (of fewer
-    # calls: five in a row); then it is tried again after 5 seconds, and each time that fails after twice as long.
-    breaker_error_percent: float = Field(default=25, gt=0, le=100, allow_inf_nan=False)
-    breaker_fewest_calls: int = Field(default=20, ge=5, le=100_000)
-    breaker_window_seconds: float = Field(default=30, ge=1, le=3600, allow_inf_nan=False)
-    breaker_longest_wait_seconds: float = Field(default=300, ge=5, le=3600, allow_inf_nan=False)
 
     # ISO 3166 codes of the countries whose mobile numbers get SMS.
     sms_countries: Countries = ("IN",)

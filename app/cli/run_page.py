@@ -37,7 +37,7 @@ def print_run(run: RunView, *, as_json: bool) -> None:
 
 async def print_reconciliation(day: date, *, as_json: bool) -> None:
     settings = settings_or_exit(GatewaySettings)
-    async with operations() as opened, open_gateway(settings) as gateway:
+    async with operations() as opened, open_gateway(settings, opened.pool) as gateway:
         reconciliation = DeliveryReconciliation(opened.database, gateway, day)
         with watching.progress_bar() as bar:
             shown = bar.add_task("in doubt", total=None, told="")

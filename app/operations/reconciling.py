@@ -9,11 +9,15 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from app.billing.gateway import GuardedRazorpay
 from app.db.charges import ChargeState, Way
 from app.db.engine import Database
 from app.db.shop import OrderStatus, PaymentStatus
 from app.deliveries.days import end_of_day
 from app.errors import Refused
+from app.jobs.breaker import Breaker
+from app.jobs.breaker_store import BreakerStore
+from app.jobs.pool import JobPool
 from app.money import rupees_of
 from app.operations import examples
 from app.providers.http import http_client
@@ -23,6 +27,7 @@ from app.reconciliation.gateway import MOST_QUESTIONS
 from app.reconciliation.reconcile import Reconciliation
 from app.reconciliation.sides import Delivery
 from app.settings import GatewaySettings
+from app.tasks.resources import breaker_rules
 
 # What one answer lists; the totals count all.
 MOST_FINDINGS = 1_000
@@ -158,17 +163,29 @@ class DeliveryReconciliation:
 
 
 @asynccontextmanager
-async def open_gateway(settings: GatewaySettings) -> AsyncIterator[Razorpay]:
-    """The gateway, to be asked. Raises NoGateway."""
+async def open_gateway(settings: GatewaySettings, pool: JobPool) -> AsyncIterator[Razorpay]:
+    """The gateway, to be asked: left alone while the workers leave it alone, whose breaker it shares.
+
+    Raises NoGateway.
+    """
     if settings.razorpay_key_id is None or settings.razorpay_key_secret is None:
         raise NoGateway
-    async with http_client(max_connections=MOST_QUESTIONS) as client:
-        yield Razorpay(
-            client,
-            base_url=settings.razorpay_base_url,
-            key_id=settings.razorpay_key_id,
-            key_secret=SecretStr(settings.razorpay_key_secret.get_secret_value()),
-        )
+    store = BreakerStore(pool.connection_pool)
+    try:
+        async with http_client(max_connections=MOST_QUESTIONS) as client:
+            gateway = GuardedRazorpay(
+                client,
+                Breaker(Razorpay.name, store, breaker_rules(settings)),
+                base_url=settings.razorpay_base_url,
+                key_id=settings.razorpay_key_id,
+                key_secret=SecretStr(settings.razorpay_key_secret.get_secret_value()),
+            )
+            try:
+                yield gateway
+            finally:
+                await gateway.aclose()
+    finally:
+        await store.aclose()
 
 
 def _ledger(delivery: Delivery) -> ChargeSide | None:

@@ -36,9 +36,14 @@ class ProviderFailure(Exception):
         self.retry_after = retry_after
         self.request_id = request_id
 
+    @property
+    def in_short(self) -> str:
+        """Without the provider's own words."""
+        return f"{self.provider} {self.outcome} ({self.code})"
+
     def __str__(self) -> str:
         request = f" [request {self.request_id}]" if self.request_id else ""
-        return f"{self.provider} {self.outcome} ({self.code}): {self.message}{request}"
+        return f"{self.in_short}: {self.message}{request}"
 
 
 class ProviderRefused(ProviderFailure, Refused):

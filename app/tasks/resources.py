@@ -32,7 +32,7 @@ from app.providers.smtp_connections import DEFAULT_PORTS, SmtpConnections, SmtpS
 from app.providers.timed import CallHook, TimedEmail, TimedSms
 from app.providers.twilio import Twilio
 from app.setting_values import DltTemplate, EmailProviderName, SmsProviderName
-from app.settings import Settings
+from app.settings import GatewaySettings, Settings
 from app.tasks.charging import open_charging
 
 LAST_RECORDS_SECONDS = 20
@@ -89,7 +89,7 @@ async def open_resources(
                     await provider.aclose()
 
 
-def breaker_rules(settings: Settings) -> BreakerRules:
+def breaker_rules(settings: GatewaySettings) -> BreakerRules:
     """When a provider is left alone."""
     return BreakerRules(
         window_ms=round(settings.breaker_window_seconds * 1000),

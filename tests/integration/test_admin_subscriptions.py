@@ -1,18 +1,25 @@
 """Previews, runs and reconciliations over the admin API."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from admin_api.application import create_app
 from app.db.engine import Database
 from app.deliveries import runs
 from app.dev.fakes import running_fakes
 from app.dev.fakes.razorpay import KEY_ID, KEY_SECRET
-from tests.integration.admin_client import VIEWER, client_of
+from app.jobs.breaker import Breaker
+from app.jobs.breaker_state import Verdict
+from app.jobs.breaker_store import BreakerStore
+from app.tasks import TASKS
+from tests.integration.admin_client import OPERATOR, VIEWER, client_of
 from tests.integration.delivery_shop import DAY, DeliveryShop
+from tests.running import open_pool
 from tests.settings import make_settings
 
 RUN = f"/admin/subscriptions/runs/{DAY}"
@@ -69,6 +76,41 @@ async def test_a_preview_says_what_the_run_then_does(shop: DeliveryShop, api: ht
     }
 
 
+async def test_previews_take_turns_until_they_are_read(database_url: str, redis_url: str) -> None:
+    app = create_app(make_settings(database_url=database_url, redis_url=redis_url))
+    under_way: list[int] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            under_way.append(turns.under_way)
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    async with client_of(app) as api:
+        turns = app.state.indostar.previews
+        with turns.turn(), turns.turn():
+            refused = await api.get("/admin/subscriptions/preview")
+            stranger = await api.get("/admin/subscriptions/preview", headers={"Authorization": ""})
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(watched), base_url="http://admin") as watching:
+            answer = await watching.get("/admin/subscriptions/preview", headers=VIEWER)
+
+    assert (refused.status_code, refused.headers["Retry-After"], stranger.status_code) == (429, "10", 401)
+    assert answer.status_code == 200
+    assert (set(under_way), turns.under_way) == ({1}, 0)
+
+
+async def test_a_preview_without_postgresql_says_so(redis_url: str) -> None:
+    settings = make_settings(database_url="postgresql://me:secret@127.0.0.1:9/x", redis_url=redis_url)
+
+    async with client_of(create_app(settings)) as api:
+        answers = [await api.get("/admin/subscriptions/preview") for _ in range(3)]
+
+    assert [(each.status_code, each.json()) for each in answers] == [
+        (503, {"detail": "PostgreSQL can't be reached"})
+    ] * 3
+
+
 async def test_a_run_is_told_of_with_what_is_open(shop: DeliveryShop, api: httpx.AsyncClient) -> None:
     await shop.open(3, stock=2)
     await shop.run()
@@ -118,6 +160,56 @@ async def test_a_reconciliation_tells_each_sides_word(shop: DeliveryShop, api: h
     assert (worst["subscription_id"], worst["shop"], worst["gateway"]) == (2, None, [])
     assert (worst["ledger"]["state"], worst["ledger"]["razorpay_payment_id"]) == ("captured", "pay_1")
     assert worst["next_step"]
+
+
+async def test_a_reconciliation_has_its_turn_and_its_time(database_url: str, redis_url: str) -> None:
+    async with running_fakes() as fakes:
+        app = create_app(make_settings(database_url=database_url, redis_url=redis_url, razorpay_base_url=fakes.url))
+        async with client_of(app) as api:
+            opened = app.state.indostar
+            with opened.reconciliations.turn():
+                refused = await api.get("/admin/subscriptions/reconcile")
+            app.state.indostar = replace(opened, longest_reconciliation=timedelta(0))
+            too_long = await api.get("/admin/subscriptions/reconcile", params={"date": str(DAY)})
+            app.state.indostar = opened
+            done = await api.get("/admin/subscriptions/reconcile", params={"date": str(DAY)})
+
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "10")
+    assert (too_long.status_code, done.status_code) == (503, 200)
+    assert f"`indostar reconcile --date {DAY}`" in too_long.json()["detail"]
+
+
+async def test_viewers_are_not_told_the_gateways_words(database_url: str, redis_url: str) -> None:
+    settings = make_settings(
+        database_url=database_url, redis_url=redis_url, razorpay_base_url="http://127.0.0.1:9", razorpay_key_id=KEY_ID
+    )
+
+    async with client_of(create_app(settings)) as api:
+        [viewer, operator] = [
+            (await api.get("/admin/subscriptions/reconcile", headers=headers)).json()["detail"]
+            for headers in (VIEWER, OPERATOR)
+        ]
+
+    assert viewer.startswith("razorpay can't be reached (")
+    assert operator.startswith(f"{viewer}: ")
+
+
+async def test_a_gateway_that_the_workers_leave_alone_is_left_alone(
+    database_url: str, redis_url: str, api: httpx.AsyncClient
+) -> None:
+    async with open_pool(redis_url, TASKS) as pool:
+        store = BreakerStore(pool.connection_pool)
+        workers = Breaker("razorpay", store)
+        for _ in range(5):
+            async with workers.passage() as passage:
+                passage.note(Verdict.FAILED, "SERVER_ERROR")
+        await workers.aclose()
+        await store.aclose()
+
+    answer = await api.get("/admin/subscriptions/reconcile")
+
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "razorpay can't be reached (left_alone): SERVER_ERROR"
 
 
 @pytest.mark.parametrize("path", ["runs/2026-03-05", "runs/2026-03-05/resume"])

@@ -87,6 +87,7 @@ class DeadLetters:
             async with self._database.session() as session:
                 bulk.matched = await store.count(session, wanted, until)
             bulk.left_out[LeftOut.NOT_FAILED] = bulk.matched
+            tell(bulk.retried, bulk.matched)
             return bulk
         wanted = replace(wanted, status=JobState.FAILED)
         async for letters in self._finder.pages(wanted, until):
@@ -94,7 +95,9 @@ class DeadLetters:
             tell(bulk.retried, bulk.matched)
         return bulk
 
-    async def rerun_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkRerun:
+    async def rerun_these(
+        self, ids: Sequence[str], *, by: str, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkRerun:
         """Runs again what failed of these jobs. Those that nobody knows are left out, too."""
         await self._finder.catch_up()
         bulk = BulkRerun()
@@ -105,6 +108,7 @@ class DeadLetters:
                 known = await store.by_ids(session, batch)
             bulk.add([Rerun(job_id, None, left_out=LeftOut.NO_SUCH_JOB) for job_id in batch if job_id not in known])
             bulk.add(await self._rerun([known[job_id] for job_id in batch if job_id in known], by, dry_run=dry_run))
+            tell(bulk.retried, bulk.matched)
         return bulk
 
     async def discard(self, job_id: str, *, by: str) -> None:
@@ -117,9 +121,11 @@ class DeadLetters:
         """Discards what failed of the jobs that meet the filter, or what waits if its status says so."""
         return await self._discards.discard_many(wanted, by=by, dry_run=dry_run, tell=tell)
 
-    async def discard_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkDiscard:
+    async def discard_these(
+        self, ids: Sequence[str], *, by: str, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkDiscard:
         """Discards what waits or failed of these jobs. Those that nobody knows are left out, too."""
-        return await self._discards.discard_these(ids, by=by, dry_run=dry_run)
+        return await self._discards.discard_these(ids, by=by, dry_run=dry_run, tell=tell)
 
     async def _rerun(
         self, letters: Sequence[Letter], by: str, *, resend: bool = False, dry_run: bool = False

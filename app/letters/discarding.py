@@ -93,7 +93,7 @@ class Discards:
             log.info("jobs.discarded", discarded=bulk.discarded, matched=bulk.matched, by=by)
         return bulk
 
-    async def discard_these(self, ids: Sequence[str], *, by: str, dry_run: bool = False) -> BulkDiscard:
+    async def discard_these(self, ids: Sequence[str], *, by: str, dry_run: bool, tell: Tell) -> BulkDiscard:
         """Discards what waits or failed of these jobs, each once. Those that nobody knows are left out, too."""
         await self._finder.catch_up()
         bulk = BulkDiscard()
@@ -101,6 +101,7 @@ class Discards:
         for start in range(0, len(ids), MOST_LETTERS):
             for reason in await self._discard_batch(ids[start : start + MOST_LETTERS], by, dry_run=dry_run):
                 bulk.add(reason)
+            tell(bulk.discarded, bulk.matched)
         if not dry_run:
             log.info("jobs.discarded", discarded=bulk.discarded, matched=bulk.matched, by=by)
         return bulk

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from app.history.masking import masked
 from app.history.reader import HistoryReader, JobFilter
@@ -22,6 +23,15 @@ from app.operations.views import BulkDiscardView, BulkRetryView, JobPageView, Jo
 # Ids of one action that its record lists; it counts all of them.
 MOST_TOLD = 1_000
 ENDED = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
+# Actions on many jobs, and the word in their details for those to which it was done.
+RETRYING = ("jobs.retry", "retried")
+DISCARDING = ("jobs.discard", "discarded")
+
+B_co = TypeVar("B_co", covariant=True)
+
+
+class _InBulk(Protocol[B_co]):
+    async def __call__(self, *, dry_run: bool, tell: Tell) -> B_co: ...
 
 
 class JobOperations:
@@ -96,22 +106,17 @@ class JobOperations:
         self, actor: Actor, wanted: JobFilter, *, dry_run: bool = False, tell: Tell = untold
     ) -> BulkRetryView:
         """Runs again what failed of the jobs that meet the filter, the oldest first. A dry run changes nothing."""
-        if dry_run:
-            bulk = await self._letters.rerun_many(wanted, by=actor.name, dry_run=True, tell=tell)
-            return BulkRetryView.of(bulk, dry_run=True)
-        async with self._acting.on(actor, "jobs.retry", "jobs", filter=_told(wanted)) as told:
-            bulk = await self._letters.rerun_many(wanted, by=actor.name, tell=tell)
-            told |= {"matched": bulk.matched, "retried": bulk.retried}
-        return BulkRetryView.of(bulk, dry_run=False)
+        act = partial(self._letters.rerun_many, wanted, by=actor.name)
+        bulk = await self._in_bulk(act, actor, RETRYING, {"filter": _told(wanted)}, dry_run=dry_run, tell=tell)
+        return BulkRetryView.of(bulk, dry_run=dry_run)
 
-    async def retry_these(self, actor: Actor, ids: Sequence[str], *, dry_run: bool = False) -> BulkRetryView:
+    async def retry_these(
+        self, actor: Actor, ids: Sequence[str], *, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkRetryView:
         """The same with these jobs; those that nobody knows are left out, too."""
-        if dry_run:
-            return BulkRetryView.of(await self._letters.rerun_these(ids, by=actor.name, dry_run=True), dry_run=True)
-        async with self._acting.on(actor, "jobs.retry", "jobs", ids=list(ids[:MOST_TOLD])) as told:
-            bulk = await self._letters.rerun_these(ids, by=actor.name)
-            told |= {"matched": bulk.matched, "retried": bulk.retried}
-        return BulkRetryView.of(bulk, dry_run=False)
+        act = partial(self._letters.rerun_these, ids, by=actor.name)
+        bulk = await self._in_bulk(act, actor, RETRYING, {"ids": list(ids[:MOST_TOLD])}, dry_run=dry_run, tell=tell)
+        return BulkRetryView.of(bulk, dry_run=dry_run)
 
     async def discard(self, actor: Actor, job_id: str) -> None:
         """Ends a job that waits, or drops what a failed one was to do. Raises NotALetter, as while it runs."""
@@ -125,23 +130,17 @@ class JobOperations:
         self, actor: Actor, wanted: JobFilter, *, dry_run: bool = False, tell: Tell = untold
     ) -> BulkDiscardView:
         """Discards what failed of the jobs that meet the filter, or what waits if its status says so."""
-        if dry_run:
-            bulk = await self._letters.discard_many(wanted, by=actor.name, dry_run=True, tell=tell)
-            return BulkDiscardView.of(bulk, dry_run=True)
-        async with self._acting.on(actor, "jobs.discard", "jobs", filter=_told(wanted)) as told:
-            bulk = await self._letters.discard_many(wanted, by=actor.name, tell=tell)
-            told |= {"matched": bulk.matched, "discarded": bulk.discarded}
-        return BulkDiscardView.of(bulk, dry_run=False)
+        act = partial(self._letters.discard_many, wanted, by=actor.name)
+        bulk = await self._in_bulk(act, actor, DISCARDING, {"filter": _told(wanted)}, dry_run=dry_run, tell=tell)
+        return BulkDiscardView.of(bulk, dry_run=dry_run)
 
-    async def discard_these(self, actor: Actor, ids: Sequence[str], *, dry_run: bool = False) -> BulkDiscardView:
+    async def discard_these(
+        self, actor: Actor, ids: Sequence[str], *, dry_run: bool = False, tell: Tell = untold
+    ) -> BulkDiscardView:
         """Discards what waits or failed of these jobs; those that nobody knows are left out, too."""
-        if dry_run:
-            bulk = await self._letters.discard_these(ids, by=actor.name, dry_run=True)
-            return BulkDiscardView.of(bulk, dry_run=True)
-        async with self._acting.on(actor, "jobs.discard", "jobs", ids=list(ids[:MOST_TOLD])) as told:
-            bulk = await self._letters.discard_these(ids, by=actor.name)
-            told |= {"matched": bulk.matched, "discarded": bulk.discarded}
-        return BulkDiscardView.of(bulk, dry_run=False)
+        act = partial(self._letters.discard_these, ids, by=actor.name)
+        bulk = await self._in_bulk(act, actor, DISCARDING, {"ids": list(ids[:MOST_TOLD])}, dry_run=dry_run, tell=tell)
+        return BulkDiscardView.of(bulk, dry_run=dry_run)
 
     async def abort(self, actor: Actor, job_id: str) -> JobView:
         """Has the job ended, running or waiting, within a second where a worker lives. Needs no PostgreSQL where Redis
@@ -153,6 +152,29 @@ class JobOperations:
             if answer is AbortAnswer.NO_SUCH_JOB:
                 await self._abort_unknown(actor, job_id)
         return await self.find(job_id, actor.role)
+
+    async def _in_bulk(
+        self,
+        act: _InBulk[B_co],
+        actor: Actor,
+        action: tuple[str, str],
+        which: Mapping[str, Any],
+        *,
+        dry_run: bool,
+        tell: Tell,
+    ) -> B_co:
+        """What it came to. On record is how far it came, page by page: it may be cut off."""
+        if dry_run:
+            return await act(dry_run=True, tell=tell)
+        name, done = action
+        details: dict[str, Any] = {**which, "matched": 0, done: 0}
+        async with self._acting.on(actor, name, "jobs", **details) as told:
+
+            def put_on_record(count: int, matched: int) -> None:
+                told.update({"matched": matched, done: count})
+                tell(count, matched)
+
+            return await act(dry_run=False, tell=put_on_record)
 
     async def _abort_unknown(self, actor: Actor, job_id: str) -> None:
         """One that Redis does not know (any more, or yet)."""

@@ -1,5 +1,6 @@
 """What operators ask and do, and what is on record of it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from datetime import date, timedelta
 
@@ -134,6 +135,36 @@ async def test_jobs_are_discarded_one_by_one_and_many_at_once(desk: Desk) -> Non
     assert (rest.matched, rest.discarded, rest.left_out) == (3, 2, {"it was discarded": 1})
     with pytest.raises(NotALetter, match="it was discarded"):
         await jobs.retry(ASHA, "j3")
+
+
+@pytest.mark.parametrize("done", ["retry", "discard"])
+@pytest.mark.parametrize("which", ["many", "these"])
+async def test_an_action_that_is_cut_off_is_on_record_with_how_far_it_came(desk: Desk, done: str, which: str) -> None:
+    await desk.fail("j1", "j2")
+    act = getattr(desk.operations.jobs, f"{done}_{which}")
+
+    def hang_up(_count: int, _matched: int) -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await act(ASHA, JobFilter() if which == "many" else ["j1", "j2", "nowhere"], tell=hang_up)
+
+    [(action, _, result, details)] = await desk.audit()
+    assert (action, result, details["reason"]) == (f"jobs.{done}", "failed", "CancelledError")
+    assert details["retried" if done == "retry" else "discarded"] == 2
+    assert details["matched"] == (2 if which == "many" else 3)
+
+
+async def test_what_nothing_was_done_to_is_counted_too(desk: Desk) -> None:
+    await desk.fail("j1")
+
+    await desk.operations.jobs.retry_many(ASHA, JobFilter(status=JobState.SUCCEEDED))
+    await desk.operations.jobs.retry_many(ASHA, JobFilter(task="send_sms_task"))
+    await desk.operations.jobs.discard_many(ASHA, JobFilter(status=JobState.SUCCEEDED))
+
+    assert [
+        (details["matched"], details.get("retried", details.get("discarded"))) for *_, details in await desk.audit()
+    ] == [(0, 0)] * 3
 
 
 async def test_a_waiting_job_is_aborted_wherever_it_waits(desk: Desk) -> None:

@@ -92,18 +92,21 @@ class AuditTrail:
         try:
             await self._write([raw])
         except (DatabaseUnavailable, DBAPIError) as error:
+            if _is_its_own(error):
+                log.error("audit.only_in_log", **fields, error=type(error).__name__)  # noqa: TRY400 -- its own
+                return
             log.warning("audit.not_on_record", audit_id=record.id, error=type(error).__name__)
-            if not _is_its_own(error):
-                await self._keep(raw, record.id)
+            await self._keep(raw, fields)
 
-    async def _keep(self, raw: bytes, audit_id: str) -> None:
+    async def _keep(self, raw: bytes, fields: Mapping[str, Any]) -> None:
         try:
             async with self._pool.pipeline(transaction=True) as pipe:
                 pipe.rpush(UNRECORDED, raw)
                 pipe.ltrim(UNRECORDED, -MOST_UNRECORDED, -1)
                 await pipe.execute()
         except REDIS_DOWN as error:
-            log.error("audit.only_in_log", audit_id=audit_id, error=type(error).__name__)  # noqa: TRY400 -- of a server
+            # With all that it says: the line that told of it may be below the log's level.
+            log.error("audit.only_in_log", **fields, error=type(error).__name__)  # noqa: TRY400 -- of a server
 
     async def catch_up(self) -> int:
         """Writes what waits in Redis; returns how many records that were. Raises DatabaseUnavailable, or as Redis."""

@@ -57,7 +57,8 @@ class Acting:
 
 
 def _reason(error: Refused) -> str:
+    reason = str(error)
     if isinstance(error, WrongArguments):
-        # What is wrong with an argument may repeat it.
-        return f"wrong arguments: {', '.join(sorted({argument for argument, _ in error.faults}))}"
-    return str(error)[:LONGEST_REASON]
+        # What is wrong with an argument may repeat it; and there may be as many as a body holds.
+        reason = f"wrong arguments: {', '.join(sorted({argument for argument, _ in error.faults}))}"
+    return reason[:LONGEST_REASON]

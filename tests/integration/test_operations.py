@@ -13,6 +13,7 @@ from app.jobs.lookup import JobState
 from app.jobs.queues import Queue
 from app.letters.letter import NotALetter
 from app.operations import Role
+from app.operations.acting import LONGEST_REASON
 from app.operations.failures import JobHasEnded, JobIdTaken, NoSuchJob
 from app.operations.views import JobView
 from app.schedules.control import UnknownSchedule
@@ -248,3 +249,14 @@ async def test_viewers_see_no_words_of_jobs_that_hide_arguments(desk: Desk) -> N
     assert carts.kwargs == {"days_old": 7}
     assert carts.error is not None
     assert (carts.error.type, carts.error.message, carts.error.traceback) == ("LookupError", "hidden", "hidden")
+
+
+async def test_a_long_list_of_wrong_arguments_is_cut_on_record(desk: Desk) -> None:
+    wrong = {f"argument_{number:04}": 1 for number in range(1000)}
+
+    with pytest.raises(WrongArguments):
+        await desk.operations.jobs.enqueue(ASHA, "send_email_task", MAIL | wrong)
+
+    [(*_, details)] = await desk.audit()
+    assert details["reason"].startswith("wrong arguments: argument_0000, argument_0001")
+    assert len(details["reason"]) == LONGEST_REASON

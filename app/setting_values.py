@@ -233,6 +233,7 @@ def _country_codes(value: object) -> object:
 
 
 Origin = Annotated[str, AfterValidator(_origin)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 ShopUrl = Annotated[str, AfterValidator(_shop_url)]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]

@@ -45,6 +45,7 @@ from app.setting_values import (
     TimeOfDay,
     Timezone,
     UserNumber,
+    WebUrl,
     api_tokens,
 )
 
@@ -259,6 +260,11 @@ class Settings(GatewaySettings):
 
     # Links in messages are built from it.
     frontend_url: ShopUrl
+    # Named in the shop's environment, and taken as it is; nothing here calls the backend yet.
+    backend_url: WebUrl | None = None
+
+    # For the gateway's webhooks, which are not served yet: until they are, charges are followed by asking.
+    razorpay_webhook_secret: Key | None = None
 
     # Each holds one token or more, so that they can be changed one after another: `token` or `name:token`, separated by
     # commas. The name says in the audit who acted.

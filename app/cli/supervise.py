@@ -29,7 +29,7 @@ def chosen_queues(names: str | None) -> list[Queue]:
     return [queue for queue in Queue if queue in wanted]
 
 
-def check(queues: Collection[Queue]) -> bool:
+def check(queues: Collection[Queue], *, as_json: bool = False) -> bool:
     """Prints and returns whether a worker of exactly these queues is alive on this host."""
     settings = settings_or_exit(QueueSettings)
     try:
@@ -37,6 +37,12 @@ def check(queues: Collection[Queue]) -> bool:
     except RedisError as error:
         typer.echo(f"Redis can't be asked: {error}", err=True)
         return False
+    if as_json:
+        # A supervisor has no need of it.
+        from app.cli import output
+
+        output.print_json({"alive": alive, "queues": list(queues)})
+        return alive
     typer.echo(f"{'a' if alive else 'no'} worker of {', '.join(queues)} is alive on this host")
     return alive
 

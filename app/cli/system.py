@@ -37,6 +37,7 @@ def worker(
     check: Annotated[
         bool, typer.Option("--check", help="Only tell whether a worker of these queues is alive.")
     ] = False,
+    as_json: AsJson = False,
     place: Annotated[int, typer.Option(hidden=True, help="Which of a supervisor's processes it is.")] = 0,
     line: Annotated[int | None, typer.Option(hidden=True, help="Serve in this process, for a supervisor.")] = None,
 ) -> None:
@@ -49,8 +50,10 @@ def worker(
     chosen = supervise.chosen_queues(queues)
     if burst and (processes > 1 or check):
         raise typer.BadParameter("goes neither with --processes nor with --check", param_hint="--burst")
+    if as_json and not check:
+        raise typer.BadParameter("goes with --check only", param_hint="--json")
     if check:
-        raise typer.Exit(0 if supervise.check(chosen) else 1)
+        raise typer.Exit(0 if supervise.check(chosen, as_json=as_json) else 1)
     if not burst and line is None:
         raise typer.Exit(supervise.supervise(chosen, processes=processes, concurrency=concurrency))
 

@@ -1,5 +1,6 @@
 """`indostar worker` as a process with its children: they serve, are replaced, and end with it."""
 
+import json
 import os
 import signal
 from collections import Counter
@@ -86,9 +87,10 @@ async def test_processes_serve_the_chosen_queues_and_end_with_their_supervisor(
         assert [entry.queues for entry in entries] == [{"default": 3, "notifications": 3}] * 2
         assert set(sent.values()) == {1}
         # The order in which queues are named is nothing to go by.
-        assert (await run_to_end(*WORKER, "--queues", "default,notifications", "--check", environment=environment))[
-            0
-        ] == 0
+        code, told = await run_to_end(
+            *WORKER, "--queues", "default,notifications", "--check", "--json", environment=environment
+        )
+        assert (code, json.loads(told)) == (0, {"alive": True, "queues": ["default", "notifications"]})
         assert (await run_to_end(*WORKER, "--check", environment=environment))[0] == 1
         worker.send(signal.SIGINT)
         assert await worker.exit_code() == 0
@@ -247,6 +249,7 @@ async def test_burst_empties_the_chosen_queues_and_ends(
         (["--concurrency", "0"], {}, 2, "--concurrency"),
         (["--burst", "--processes", "2"], {}, 2, "--burst"),
         ([], {"DATABASE_URL": "nonsense"}, 2, "DATABASE_URL"),
+        (["--json"], {}, 2, "--check"),
         (["--check"], {"REDIS_URL": "redis://127.0.0.1:1/0"}, 1, "Redis"),
     ],
 )

@@ -56,6 +56,7 @@ def test_production_is_what_nothing_else_is_said(environment: pytest.MonkeyPatch
     assert settings.environment == "production"
     assert settings.notifications_concurrency == 100
     assert settings.frontend_url == "https://shop.example"
+    assert (settings.backend_url, settings.razorpay_webhook_secret) == (None, None)
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
@@ -111,6 +112,8 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("TWILIO_PHONE_NUMBER", "+91 98123", "pattern"),
         ("RAZORPAY_KEY_ID", "key", "pattern"),
         ("RAZORPAY_KEY_SECRET", "schlüssel", "ASCII"),
+        ("RAZORPAY_WEBHOOK_SECRET", "schlüssel", "ASCII"),
+        ("BACKEND_URL", "backend:8000", "http(s) URL"),
         ("RAZORPAY_BASE_URL", "https://api.razorpay.com/v1", "scheme and host only"),
         ("SENDGRID_MAX_PER_SECOND", "0", "greater than 0"),
         ("SENDGRID_MAX_PER_SECOND", "inf", "finite"),

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -72,7 +72,7 @@ async def relieve_redis(database: Database, stream: EventStream, failed_before_m
 
 class HistoryHousekeeping:
     """Deletes what is older than `keep`, of history and then of `others`, puts on record the failures that the stream
-    of events lost, and relieves Redis of those that are: in one worker every ten
+    of events lost, relieves Redis of those that are, and does the `chores`: in one worker every ten
     minutes, which is the length that `lease` is to have."""
 
     name = "history housekeeping"
@@ -85,6 +85,7 @@ class HistoryHousekeeping:
         keep: timedelta,
         recovery: FailureRecovery,
         others: Sequence[OldRows] = (),
+        chores: Sequence[Callable[[], Awaitable[None]]] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._database = database
@@ -93,6 +94,7 @@ class HistoryHousekeeping:
         self._keep = keep
         self._recovery = recovery
         self._rows = (OLD_JOBS, *others)
+        self._chores = chores
         self._clock = clock
 
     async def run(self) -> None:
@@ -111,6 +113,8 @@ class HistoryHousekeeping:
         deleted = 0
         for rows in self._rows:
             deleted += await delete_old(self._database, rows, now - self._keep)
+        for chore in self._chores:
+            await chore()
         # Before the next step: what is on record leaves Redis.
         recovered = await self._recovery.recover()
         failed_before = now - READABLE_IN_REDIS

@@ -49,7 +49,8 @@ SwitchHook = Callable[[str, str, str], None]
 class Messenger:
     """Sends each message at most once a key (root job, channel), through the first provider of its channel that works.
 
-    What one provider may have sent is never given to another. A provider keeps to the one of `limits` that has its
+    What one provider may have sent is never given to another, but where it is not among the providers any more: then it
+    is sent again, and counted as possibly twice. A provider keeps to the one of `limits` that has its
     name; `breaker` makes the breaker of each.
     """
 

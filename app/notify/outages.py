@@ -1,6 +1,7 @@
 """That a provider was left alone and trusted again: in the log, and on record."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -31,6 +32,11 @@ _RECORD = text("""
     SELECT provider, opened_at, reason, closed_at FROM heard WHERE opened_at IS NOT NULL
     ON CONFLICT (provider, opened_at) DO UPDATE SET closed_at = excluded.closed_at
     WHERE outage.closed_at IS NULL AND excluded.closed_at IS NOT NULL
+""")
+
+_CLOSE_OTHERS = text("""
+    UPDATE tasks.provider_outages SET closed_at = now()
+    WHERE closed_at IS NULL AND NOT provider = ANY(CAST(:in_use AS text[]))
 """)
 
 OLD_OUTAGES = OldRows(
@@ -66,6 +72,15 @@ class _Outage:
         if not state.opened_ms:
             return cls(None, None)
         return cls(_time(state.opened_ms), None if state.is_open else _time(state.closed_ms))
+
+
+async def close_outages_of_others(database: Database, in_use: Collection[str]) -> None:
+    """Ends those of providers that nobody calls any more: nobody would hear that they are over.
+
+    Raises DatabaseUnavailable.
+    """
+    async with database.autocommit() as connection:
+        await connection.execute(_CLOSE_OTHERS, {"in_use": list(in_use)})
 
 
 class OutageLog:

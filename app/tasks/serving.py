@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -28,11 +29,12 @@ from app.letters.retention import OLD_ENDS
 from app.logs import configure_logging
 from app.metrics.server import MetricsServer
 from app.metrics.worker import WorkerMetrics
-from app.notify.outages import OLD_OUTAGES
+from app.notify.outages import OLD_OUTAGES, close_outages_of_others
 from app.notify.retention import OLD_MESSAGES
 from app.outbox.relay import OutboxRelay
 from app.outbox.reruns import end_failed
 from app.outbox.retention import OLD_ROWS
+from app.providers.payments.razorpay import Razorpay
 from app.schedules.firing import ScheduleFiring
 from app.schedules.retention import OLD_RUNS
 from app.settings import Settings
@@ -40,7 +42,7 @@ from app.steering.audit import AuditTrail
 from app.steering.keeping import SteeringKeeper
 from app.steering.pauses import QueuePauses
 from app.steering.retention import OLD_AUDIT
-from app.tasks.resources import open_resources, provider_limits
+from app.tasks.resources import open_resources, provider_limits, providers_in_use
 from app.tasks.schedules import tasks_by
 
 # What is kept as long as history, in the order in which it can go.
@@ -119,11 +121,13 @@ def _companions(
         return everywhere
     keep = timedelta(days=settings.history_days)
     recovery = FailureRecovery(database, tasks, stream, end_failed)
+    # Whether its keys are set or not, charges call Razorpay.
+    outages = partial(close_outages_of_others, database, (*providers_in_use(settings), Razorpay.name))
     turn = Lease(database, HistoryHousekeeping.name, candidate, length=EVERY)
     return [
         *everywhere,
         ScheduleFiring(database, tasks, ZoneInfo(settings.schedule_timezone)),
-        HistoryHousekeeping(database, stream, turn, keep, recovery, OLD_WITH_HISTORY),
+        HistoryHousekeeping(database, stream, turn, keep, recovery, OLD_WITH_HISTORY, [outages]),
     ]
 
 

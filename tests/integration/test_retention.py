@@ -1,5 +1,6 @@
 """What is kept as long as history goes with it, and what somebody may still need stays."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,12 +11,16 @@ from sqlalchemy import text
 from app.db.engine import Database
 from app.db.retention import MOST_ROWS_A_STATEMENT, delete_old
 from app.deliveries.retention import OLD_REMINDERS, OLD_SUBSCRIPTION_RUNS
+from app.jobs.queues import Queue
 from app.letters.retention import OLD_ENDS
 from app.notify.outages import OLD_OUTAGES
 from app.notify.retention import OLD_MESSAGES
 from app.outbox.retention import OLD_ROWS
 from app.schedules.retention import OLD_RUNS
 from app.steering.retention import OLD_AUDIT
+from app.tasks.serving import open_worker, worker_options
+from tests.settings import make_settings
+from tests.waiting import until
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 BEFORE = NOW - timedelta(days=90)
@@ -194,6 +199,29 @@ async def test_outages_are_kept_while_they_last_and_then_as_long_as_history(data
     assert await delete_old(database, OLD_OUTAGES, BEFORE) == 0
 
     assert await sql(database, "SELECT reason FROM tasks.provider_outages ORDER BY 1") == ["ended later", "lasts"]
+
+
+async def test_the_outage_of_a_provider_that_is_out_of_the_setting_ends(
+    database: Database, database_url: str, redis_url: str
+) -> None:
+    await sql(
+        database,
+        "INSERT INTO tasks.provider_outages (provider, opened_at, reason)"
+        " SELECT unnest(ARRAY['sendgrid', 'ses', 'twilio', 'razorpay']), :old, 'lasts'",
+        old=BEFORE,
+    )
+    settings = make_settings(database_url=database_url, redis_url=redis_url, razorpay_key_id=None)
+
+    async def have_ended() -> list[Any]:
+        return await sql(database, "SELECT provider FROM tasks.provider_outages WHERE closed_at IS NOT NULL")
+
+    async with open_worker(settings, worker_options(settings, [Queue.DEFAULT])) as worker:
+        running = asyncio.create_task(worker.run())
+        await until(have_ended)
+        worker.stop()
+        await running
+
+    assert await have_ended() == ["ses"]
 
 
 async def test_old_reminders_go_but_for_those_of_days_to_come(database: Database) -> None:

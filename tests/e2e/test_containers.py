@@ -20,7 +20,7 @@ from app.dev.programs import in_wheel
 from app.dev.state import free_port
 from app.jobs.queues import Queue
 from app.jobs.registry import is_alive
-from app.settings import PROJECT_ROOT
+from app.settings import NEEDED_BY_PROVIDER, PROJECT_ROOT, Settings
 from tests.e2e.commands import BIN, command, run_to_end
 from tests.settings import as_environment, make_settings
 from tests.waiting import until
@@ -147,17 +147,29 @@ async def _answers(url: str) -> bool:
             return False
 
 
-async def test_without_settings_nothing_starts_and_the_example_names_what_is_missing(image: Path) -> None:
+def in_example() -> set[str]:
     lines = (PROJECT_ROOT / ".env.production.example").read_text().splitlines()
-    in_example = {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
+    return {line.partition("=")[0] for line in lines if line and not line.startswith("#")}
 
+
+def test_the_example_has_what_each_provider_needs_and_nothing_that_nobody_reads() -> None:
+    needed = {name.upper() for names in NEEDED_BY_PROVIDER.values() for name in names}
+    # Read by PostgreSQL's image, and by uvicorn.
+    of_others = {"POSTGRES_PASSWORD", "FORWARDED_ALLOW_IPS"}
+
+    assert needed | of_others <= in_example()
+    assert in_example() - of_others <= {name.upper() for name in Settings.model_fields}
+    assert all(service["env_file"] == ".env.production" for service in SERVICES.values() if "build" in service)
+
+
+async def test_without_settings_nothing_starts_and_the_example_names_what_is_missing(image: Path) -> None:
     code, output = await run_to_end(
         *SERVICES["worker-default"]["command"], environment={"PYTHONPATH": str(image)}, folder=image
     )
 
     missing = {line.partition(":")[0] for line in output.splitlines()}
     assert code == 2
-    assert {"REDIS_URL", "DATABASE_URL", "SENDGRID_API_KEY", "ADMIN_API_TOKEN"} <= missing <= in_example
+    assert {"REDIS_URL", "DATABASE_URL", "SENDGRID_API_KEY", "ADMIN_API_TOKEN"} <= missing <= in_example()
 
 
 async def test_redis(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ class WrongTokens:
 
     async def hold_up(self, address: str) -> None:
         """Returns when the caller may be told. Raises TooManyWaiting at once."""
-        owner = _owner(address)
+        owner = owner_of(address)
         now = self._clock()
         count, last = self._addresses.pop(owner, (0, now))
         count = 1 if now - last > FORGOTTEN_AFTER else count + 1
@@ -102,7 +102,7 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogatepass")).digest()
 
 
-def _owner(address: str) -> str:
+def owner_of(address: str) -> str:
     """Who has many IPv6 addresses is one all the same."""
     try:
         ip = ip_address(address)

@@ -12,6 +12,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from admin_api.access import AccessTokens, TooManyWaiting, WrongTokens
 from admin_api.stopping import on_stop_signal
+from admin_api.turned_away import TurnedAway, Why
 from admin_api.turns import Turns
 from app.live.hub import LiveEvents
 from app.metrics.scrape import Scrape
@@ -32,6 +33,7 @@ class Services:
     open_gateway: Callable[[], AbstractAsyncContextManager[Razorpay]]
     tokens: AccessTokens
     wrong_tokens: WrongTokens = field(default_factory=WrongTokens)
+    turned_away: TurnedAway = field(default_factory=TurnedAway)
     # A preview goes through all subscriptions, a reconciliation asks the gateway about many deliveries.
     previews: Turns = field(default_factory=lambda: Turns(2))
     reconciliations: Turns = field(default_factory=lambda: Turns(1))
@@ -57,6 +59,7 @@ async def services(app: FastAPI, settings: Settings) -> AsyncIterator[Services]:
             with on_stop_signal(live.end_all):
                 yield opened
         finally:
+            opened.turned_away.tell()
             await live.aclose()
             await metrics.aclose()
 
@@ -85,32 +88,43 @@ async def require_viewer(
         raise _unauthorized("send Authorization: Bearer <token>")
     holder = opened.tokens.holder(given.credentials)
     if holder is None:
+        address = _address(request) or ""
+        why: Why = "wrong token"
         try:
-            await opened.wrong_tokens.hold_up(_address(request) or "")
+            await opened.wrong_tokens.hold_up(address)
         except TooManyWaiting:
+            why = "too many wrong tokens"
             reason = "too many wrong tokens came from this address"
             raise HTTPException(status.HTTP_429_TOO_MANY_REQUESTS, reason, headers={"Retry-After": "60"}) from None
+        finally:
+            opened.turned_away.note(address, why)
         raise _unauthorized("this token is not valid")
     request.state.indostar_caller = holder.name
     return holder.role
 
 
-def require_operator(role: Annotated[Role, Depends(require_viewer)]) -> Role:
+async def require_operator(
+    request: Request, role: Annotated[Role, Depends(require_viewer)], opened: GivenServices
+) -> Role:
     """As `require_viewer`; 403 for a token that only reads."""
     if role is not Role.OPERATOR:
+        opened.turned_away.note(_address(request) or "", "only reads", _caller(request, role))
         raise HTTPException(status.HTTP_403_FORBIDDEN, "this token only reads; acting takes an operator's")
     return role
 
 
 def get_actor(request: Request, role: Annotated[Role, Depends(require_operator)]) -> Actor:
     """Who acts, for the record: `request.state.indostar_caller`, which whoever overrides the others may set."""
-    name = getattr(request.state, "indostar_caller", role.value)
     address = _address(request)
-    return Actor(name, role, f"api {address or 'unknown'}", address)
+    return Actor(_caller(request, role), role, f"api {address or 'unknown'}", address)
 
 
 Viewer = Annotated[Role, Depends(require_viewer)]
 GivenActor = Annotated[Actor, Depends(get_actor)]
+
+
+def _caller(request: Request, role: Role) -> str:
+    return str(getattr(request.state, "indostar_caller", role.value))
 
 
 def _address(request: Request) -> str | None:

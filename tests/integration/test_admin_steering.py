@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 from admin_api.application import create_app
 from app.jobs.breaker import Breaker
@@ -157,6 +158,27 @@ async def test_a_wrong_token_waits_and_a_valid_one_does_not(desk: Desk, api: htt
     assert (wrong.status_code, wrong.json()) == (401, {"detail": "this token is not valid"})
     assert acting.json() == {"detail": "this token only reads; acting takes an operator's"}
     assert (await api.get("/admin/queues")).status_code == 200
+
+
+async def test_who_was_turned_away_is_in_the_log(database_url: str, redis_url: str) -> None:
+    settings = make_settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        admin_api_token=ASHA,
+        admin_api_readonly_token=f"till:{TILL}",
+    )
+
+    with capture_logs() as logs:
+        async with client_of(create_app(settings)) as api:
+            await api.get("/admin/queues", headers={"Authorization": f"Bearer {RAVI}"})
+            await api.post("/admin/queues/default/pause", headers={"Authorization": f"Bearer {TILL}"})
+
+    told = [line for line in logs if line["event"] == "admin_api.turned_away"]
+    assert [(line["address"], line["why"], line.get("caller"), line["calls"]) for line in told] == [
+        ("127.0.0.1", "wrong token", None, 1),
+        ("127.0.0.1", "only reads", "till", 1),
+    ]
+    assert not any(token in str(logs) for token in (RAVI, TILL))
 
 
 async def test_what_needs_no_postgresql_works_without_it(redis_url: str) -> None:

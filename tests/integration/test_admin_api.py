@@ -261,7 +261,9 @@ def test_clients_are_made_from_names_that_stay() -> None:
             *("healthz", "readyz", "metrics", "list_tasks", "enqueue_job", "list_jobs", "get_job", "retry_job"),
             *("discard_job", "abort_job", "retry_jobs", "discard_jobs", "list_queues", "pause_queue", "resume_queue"),
             *("list_workers", "list_schedules", "run_schedule", "pause_schedule", "resume_schedule", "watch"),
+            *("preview_run", "reconcile_deliveries", "get_run", "resume_run"),
         ]
     )
-    assert {tag for call in operations for tag in call["tags"]} == {"tasks", "jobs", "queues", "schedules", "health"}
+    tags = {tag for call in operations for tag in call["tags"]}
+    assert tags == {"tasks", "jobs", "queues", "schedules", "subscriptions", "health"}
     assert all(call["summary"] and call["description"] for call in operations)

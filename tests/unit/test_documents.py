@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from app.cli import cli
 from app.cli.task_list import task_page
+from app.reconciliation.findings import FindingKind
 from app.settings import PROJECT_ROOT, Settings
 
 
@@ -52,3 +53,11 @@ def test_each_command_of_the_documents_is_one(page: str, line: str) -> None:
         _, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
 
     assert command.callback is not None
+
+
+def test_operators_can_read_what_each_finding_means() -> None:
+    page = (PROJECT_ROOT / "docs" / "operations.md").read_text()
+    [table] = re.findall(r"\| finding \|.*?\n\n", page, flags=re.DOTALL)
+    cells = re.findall(r"^ *\| (.+?) \| ", table, flags=re.MULTILINE)[2:]
+
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(FindingKind)

@@ -12,7 +12,7 @@ from app.operations.reconciling import DeliveryReconciliation, open_gateway
 from app.operations.runs import RunView
 from app.settings import GatewaySettings, settings_or_exit
 
-FINDINGS = (Column("SUBSCRIPTION"), Column("WHAT"), Column("SAID"), Column("WHAT CAN BE DONE", is_optional=True))
+DISCREPANCIES = (Column("SUBSCRIPTION"), Column("WHAT"), Column("SAID"), Column("WHAT CAN BE DONE", is_optional=True))
 
 
 def print_run(run: RunView, *, as_json: bool) -> None:
@@ -45,12 +45,12 @@ async def print_reconciliation(day: date, *, as_json: bool) -> None:
             def tell(done: int, there_are: int) -> None:
                 bar.update(shown, total=there_are, completed=done, told=f"{done} of {there_are}")
 
-            found = [finding async for finding in reconciliation.findings(tell)]
+            found = [discrepancy async for discrepancy in reconciliation.discrepancies(tell)]
     summary = reconciliation.summary(found)
     if as_json:
         output.print_json(summary)
         return
     rows = [(each.subscription_id, each.kind, each.sentence, each.next_step) for each in found]
-    output.print_table(FINDINGS, rows, empty="ledger, shop and gateway agree, and nothing waits for a person")
+    output.print_table(DISCREPANCIES, rows, empty="ledger, shop and gateway agree, and nothing waits for a person")
     states = ", ".join(f"{count} {state}" for state, count in summary.deliveries.items()) or "no deliveries"
     typer.echo(f"{day}: {states}; captured Rs {summary.captured:.2f}", err=True)

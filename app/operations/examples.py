@@ -131,7 +131,7 @@ RECONCILIATION: dict[str, Any] = {
     "date": "2026-03-05",
     "deliveries": {"captured": 1, "refused": 1},
     "captured": "68.00",
-    "findings": {"paid_at_gateway_only": 1},
+    "discrepancies": {"paid_at_gateway_only": 1},
     "items": [
         {
             "kind": "paid_at_gateway_only",

@@ -22,7 +22,7 @@ from app.money import rupees_of
 from app.operations import examples
 from app.providers.http import http_client
 from app.providers.payments.razorpay import Razorpay
-from app.reconciliation.findings import Finding, FindingKind
+from app.reconciliation.discrepancies import Discrepancy, DiscrepancyKind
 from app.reconciliation.gateway import MOST_QUESTIONS
 from app.reconciliation.reconcile import Reconciliation
 from app.reconciliation.sides import Delivery
@@ -30,7 +30,7 @@ from app.settings import GatewaySettings
 from app.tasks.resources import breaker_rules
 
 # What one answer lists; the totals count all.
-MOST_FINDINGS = 1_000
+MOST_DISCREPANCIES = 1_000
 
 
 class NoGateway(Refused):
@@ -73,10 +73,10 @@ class GatewayOrderSide(BaseModel):
     captured: list[str]
 
 
-class FindingView(BaseModel):
+class DiscrepancyView(BaseModel):
     """One thing that is wrong with a delivery, or waits for a person: what each side says, and what can be done."""
 
-    kind: FindingKind
+    kind: DiscrepancyKind
     subscription_id: int
     delivery_date: date
     sentence: str
@@ -86,14 +86,14 @@ class FindingView(BaseModel):
     gateway: list[GatewayOrderSide]
 
     @classmethod
-    def of(cls, finding: Finding) -> Self:
-        delivery = finding.delivery
+    def of(cls, discrepancy: Discrepancy) -> Self:
+        delivery = discrepancy.delivery
         return cls(
-            kind=finding.kind,
+            kind=discrepancy.kind,
             subscription_id=delivery.subscription_id,
-            delivery_date=finding.delivery_date,
-            sentence=finding.sentence,
-            next_step=finding.next_step,
+            delivery_date=discrepancy.delivery_date,
+            sentence=discrepancy.sentence,
+            next_step=discrepancy.next_step,
             ledger=_ledger(delivery),
             shop=_shop(delivery),
             gateway=[
@@ -110,15 +110,15 @@ class FindingView(BaseModel):
 
 
 class ReconciliationView(BaseModel):
-    """A date compared: deliveries by state of their charge, captured rupees, findings by kind and the first of them."""
+    """A date compared: deliveries by state of their charge, captured rupees, and what differs, counted by kind."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [examples.RECONCILIATION]})
 
     date: Date
     deliveries: Mapping[ChargeState, int]
     captured: Decimal
-    findings: Mapping[FindingKind, int]
-    items: Sequence[FindingView]
+    discrepancies: Mapping[DiscrepancyKind, int]
+    items: Sequence[DiscrepancyView]
 
 
 class DeliveryReconciliation:
@@ -137,28 +137,30 @@ class DeliveryReconciliation:
         self._day = day
         self._reconciliation = Reconciliation(database, gateway, day, day_is_over=now() >= end_of_day(day))
 
-    async def findings(self, told: Callable[[int, int], None] = lambda _done, _all: None) -> AsyncIterator[FindingView]:
+    async def discrepancies(
+        self, told: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> AsyncIterator[DiscrepancyView]:
         """By subscription. `told` hears how many of the deliveries in doubt were looked up, and of how many."""
-        async for finding in self._reconciliation.findings(told):
-            yield FindingView.of(finding)
+        async for discrepancy in self._reconciliation.discrepancies(told):
+            yield DiscrepancyView.of(discrepancy)
 
-    def summary(self, items: Sequence[FindingView]) -> ReconciliationView:
-        """What was read so far, with these findings."""
+    def summary(self, items: Sequence[DiscrepancyView]) -> ReconciliationView:
+        """What was read so far, with these discrepancies."""
         totals = self._reconciliation.totals
         return ReconciliationView(
             date=self._day,
             deliveries=totals.deliveries,
             captured=rupees_of(totals.captured_paise),
-            findings=totals.findings,
+            discrepancies=totals.discrepancies,
             items=items,
         )
 
-    async def whole(self, most: int = MOST_FINDINGS) -> ReconciliationView:
-        """All of it, with the first of the findings."""
-        items: list[FindingView] = []
-        async for finding in self.findings():
+    async def whole(self, most: int = MOST_DISCREPANCIES) -> ReconciliationView:
+        """All of it, with the first of the discrepancies."""
+        items: list[DiscrepancyView] = []
+        async for discrepancy in self.discrepancies():
             if len(items) < most:
-                items.append(finding)
+                items.append(discrepancy)
         return self.summary(items)
 
 

@@ -11,32 +11,38 @@ from app.db.shop import OrderStatus, PaymentStatus, SubscriptionId
 from app.reconciliation.sides import LedgerSide, ShopPayment, ShopSide
 
 _ONE_STATE = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-# An order that no charge is known of is there, too. The payment of an invoice belongs to no order.
-_DELIVERIES = text(
-    r"""
-    WITH charged AS (
-        SELECT c.*, EXISTS (
-            SELECT FROM tasks.charge_events e
-            WHERE e.delivery_date = c.delivery_date AND e.subscription_id = c.subscription_id AND e.to_state = 'refused'
-        ) AS was_refused
-        FROM tasks.charges c WHERE c.delivery_date = :date
-    ), made AS (
-        SELECT o.*, CAST(substring(o.order_number from 14) AS integer) AS subscription_id
-        FROM orders o WHERE o.order_number ~ :numbers
-    )
+# Of an order that no charge is known of no payment matters. What paid an invoice belongs to no order.
+_COLUMNS = """
     SELECT subscription_id, c.state, c.way, c.amount_paise, c.reason, c.is_owed, c.was_refused, c.razorpay_order_id,
         c.razorpay_payment_id, c.razorpay_invoice_id, s.razorpay_subscription_id,
         o.order_number, o.final_amount, o.payment_status, o.order_status, paid.payments
     FROM charged c FULL JOIN made o USING (subscription_id)
     LEFT JOIN subscriptions s ON s.id = subscription_id
     CROSS JOIN LATERAL (
-        SELECT json_agg(json_build_array(p.razorpay_payment_id, CAST(p.amount * 100 AS bigint), p.status)) AS payments
-        FROM payments p WHERE p.order_id = o.id OR p.razorpay_payment_id = c.razorpay_payment_id
+        SELECT json_agg(json_build_array(razorpay_payment_id, CAST(amount * 100 AS bigint), status)) AS payments FROM (
+            SELECT razorpay_payment_id, amount, status FROM payments WHERE razorpay_payment_id = c.razorpay_payment_id
+            UNION
+            SELECT razorpay_payment_id, amount, status FROM payments WHERE razorpay_order_id = c.razorpay_order_id
+        ) AS of_charge
     ) AS paid
-    WHERE CAST(:ids AS integer[]) IS NULL OR subscription_id = ANY(CAST(:ids AS integer[]))
     ORDER BY subscription_id
-    """
-)
+"""
+_CHARGED = """
+    SELECT c.*, EXISTS (
+        SELECT FROM tasks.charge_events e
+        WHERE e.delivery_date = c.delivery_date AND e.subscription_id = c.subscription_id AND e.to_state = 'refused'
+    ) AS was_refused
+    FROM tasks.charges c WHERE c.delivery_date = :date
+"""
+_MADE = "SELECT o.*, CAST(substring(o.order_number from 14) AS integer) AS subscription_id FROM orders o"
+# Reads all orders once: no index knows of a part of their numbers.
+_ALL = text(f"""
+    WITH charged AS ({_CHARGED}), made AS ({_MADE} WHERE o.order_number ~ :numbers) {_COLUMNS}
+""")
+_SOME = text(f"""
+    WITH charged AS ({_CHARGED} AND c.subscription_id = ANY(CAST(:ids AS integer[]))),
+        made AS ({_MADE} WHERE o.order_number = ANY(CAST(:numbers AS text[]))) {_COLUMNS}
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,15 @@ async def our_sides(
     database: Database, day: date, ids: Sequence[SubscriptionId] | None = None
 ) -> AsyncIterator[OurSides]:
     """All deliveries of the date, or those of these subscriptions, by subscription id; one state of the database."""
+    number = f"SUB-{day:%Y%m%d}-"
+    if ids is None:
+        # What is too long for a subscription's id is none of ours.
+        wanted, parameters = _ALL, {"date": day, "numbers": f"^{number}[1-9][0-9]{{0,8}}$"}
+    else:
+        wanted, parameters = _SOME, {"date": day, "ids": ids, "numbers": [f"{number}{each}" for each in ids]}
     async with database.session() as session:
         await session.execute(_ONE_STATE)
-        # As deliveries are numbered; a number that is too long for a subscription's id is none of ours.
-        parameters = {"date": day, "ids": ids, "numbers": rf"^SUB-{day:%Y%m%d}-[1-9][0-9]{{0,8}}$"}
-        async for row in (await session.stream(_DELIVERIES, parameters)).mappings():
+        async for row in (await session.stream(wanted, parameters)).mappings():
             yield OurSides(row["subscription_id"], _ledger(row), _shop(row), row["razorpay_subscription_id"])
 
 

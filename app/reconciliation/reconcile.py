@@ -9,8 +9,8 @@ from app.db.charges import ChargeState
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.providers.payments.razorpay import Razorpay
-from app.reconciliation.comparing import findings, needs_payments
-from app.reconciliation.findings import Finding, FindingKind
+from app.reconciliation.comparing import discrepancies, needs_payments
+from app.reconciliation.discrepancies import Discrepancy, DiscrepancyKind
 from app.reconciliation.gateway import GatewaySides
 from app.reconciliation.ours import OurSides, our_sides
 from app.reconciliation.sides import Delivery, GatewaySide
@@ -21,11 +21,11 @@ LOOKED_UP_AT_ONCE = 50
 
 @dataclass(slots=True)
 class ReconciliationTotals:
-    """How many deliveries there are by state of their charge, their captured paise, and findings by kind."""
+    """How many deliveries there are by state of their charge, their captured paise, and discrepancies by kind."""
 
     deliveries: Counter[ChargeState] = field(default_factory=Counter)
     captured_paise: int = 0
-    findings: Counter[FindingKind] = field(default_factory=Counter)
+    discrepancies: Counter[DiscrepancyKind] = field(default_factory=Counter)
 
 
 class Reconciliation:
@@ -42,7 +42,9 @@ class Reconciliation:
         self._day_is_over = day_is_over
         self.totals = ReconciliationTotals()
 
-    async def findings(self, told: Callable[[int, int], None] = lambda _done, _all: None) -> AsyncIterator[Finding]:
+    async def discrepancies(
+        self, told: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> AsyncIterator[Discrepancy]:
         """What is wrong, by subscription; to be read once. `told` hears how many of the doubtful were looked up.
 
         Raises what questions to the gateway raise, and DatabaseUnavailable.
@@ -51,9 +53,9 @@ class Reconciliation:
         for start in range(0, len(doubtful), LOOKED_UP_AT_ONCE):
             ids = doubtful[start : start + LOOKED_UP_AT_ONCE]
             for delivery in await self._looked_up(ids):
-                for finding in self._compare(delivery):
-                    self.totals.findings[finding.kind] += 1
-                    yield finding
+                for discrepancy in self._compare(delivery):
+                    self.totals.discrepancies[discrepancy.kind] += 1
+                    yield discrepancy
             told(start + len(ids), len(doubtful))
 
     async def _doubtful(self) -> list[SubscriptionId]:
@@ -69,8 +71,8 @@ class Reconciliation:
 
     def _is_doubtful(self, ours: OurSides, orders: Sequence[GatewaySide]) -> bool:
         if ours.ledger is not None and ours.ledger.way == "invoice":
-            # Nothing of it is on the list of orders.
-            return ours.ledger.state != "skipped" or ours.ledger.is_owed
+            # Nothing of it is on the list of orders, and what was skipped may have been paid for.
+            return True
         if any(needs_payments(ours.ledger, order) for order in orders):
             return True
         delivery = Delivery(ours.subscription_id, ours.ledger, ours.shop, orders)
@@ -86,8 +88,8 @@ class Reconciliation:
             for ours, orders in zip((now.get(each.subscription_id, each) for each in asked), gateway, strict=True)
         ]
 
-    def _compare(self, delivery: Delivery) -> Iterator[Finding]:
-        return findings(delivery, self._day, day_is_over=self._day_is_over)
+    def _compare(self, delivery: Delivery) -> Iterator[Discrepancy]:
+        return discrepancies(delivery, self._day, day_is_over=self._day_is_over)
 
     def _count(self, ours: OurSides) -> None:
         if ours.ledger is not None:

@@ -155,7 +155,7 @@ async def test_a_reconciliation_tells_each_sides_word(shop: DeliveryShop, api: h
     found = (await api.get("/admin/subscriptions/reconcile", params={"date": str(DAY)})).json()
 
     assert (found["deliveries"], found["captured"]) == ({"planned": 1, "captured": 1}, "68.00")
-    assert found["findings"] == {"open": 1, "not_paid_at_gateway": 1, "order_missing": 1}
+    assert found["discrepancies"] == {"open": 1, "not_paid_at_gateway": 1, "order_missing": 1}
     worst = next(each for each in found["items"] if each["kind"] == "not_paid_at_gateway")
     assert (worst["subscription_id"], worst["shop"], worst["gateway"]) == (2, None, [])
     assert (worst["ledger"]["state"], worst["ledger"]["razorpay_payment_id"]) == ("captured", "pay_1")

@@ -10,7 +10,7 @@ from app.dev.fakes.razorpay_books import Order, Payment, Subscription, new_id
 from app.dev.fakes.razorpay_fates import Fate
 from app.dev.postgres import EmbeddedPostgres
 from app.providers.payments.requests import OrderRequest
-from app.reconciliation.findings import Finding, FindingKind
+from app.reconciliation.discrepancies import Discrepancy, DiscrepancyKind
 from app.reconciliation.reconcile import Reconciliation, ReconciliationTotals
 from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
 from tests.integration.delivery_shop import DAY
@@ -36,14 +36,16 @@ async def charge_all(shop: ChargingShop, count: int) -> None:
 
 async def reconciled(
     shop: ChargingShop, *, day_is_over: bool = False
-) -> tuple[list[tuple[int, FindingKind]], ReconciliationTotals]:
-    found, totals = await findings(shop, day_is_over=day_is_over)
-    return [(finding.delivery.subscription_id, finding.kind) for finding in found], totals
+) -> tuple[list[tuple[int, DiscrepancyKind]], ReconciliationTotals]:
+    found, totals = await discrepancies(shop, day_is_over=day_is_over)
+    return [(discrepancy.delivery.subscription_id, discrepancy.kind) for discrepancy in found], totals
 
 
-async def findings(shop: ChargingShop, *, day_is_over: bool = False) -> tuple[list[Finding], ReconciliationTotals]:
+async def discrepancies(
+    shop: ChargingShop, *, day_is_over: bool = False
+) -> tuple[list[Discrepancy], ReconciliationTotals]:
     reconciliation = Reconciliation(shop.shop.database, shop.gateway(), DAY, day_is_over=day_is_over)
-    return [finding async for finding in reconciliation.findings()], reconciliation.totals
+    return [discrepancy async for discrepancy in reconciliation.discrepancies()], reconciliation.totals
 
 
 def captures(shop: ChargingShop, order: Order) -> Payment:
@@ -88,7 +90,7 @@ async def test_what_is_open_is_told_of_once_its_day_is_over(shop: ChargingShop) 
     await shop.open(1, notices=False)
     await charge_all(shop, 1)
 
-    assert (await reconciled(shop, day_is_over=True))[0] == [(1, FindingKind.OPEN)]
+    assert (await reconciled(shop, day_is_over=True))[0] == [(1, DiscrepancyKind.OPEN)]
 
 
 async def test_it_only_reads(shop: ChargingShop) -> None:
@@ -107,15 +109,15 @@ async def test_it_only_reads(shop: ChargingShop) -> None:
 @pytest.mark.parametrize(
     ("tampering", "found"),
     [
-        ("DELETE FROM orders WHERE id = {order}", FindingKind.ORDER_MISSING),
-        ("UPDATE orders SET payment_status = 'failed' WHERE id = {order}", FindingKind.ORDER_NOT_PAID),
-        ("UPDATE orders SET final_amount = 70 WHERE id = {order}", FindingKind.AMOUNT_DIFFERS),
-        ("DELETE FROM payments WHERE order_id = {order}", FindingKind.PAYMENT_MISSING),
-        ("UPDATE tasks.charges SET is_owed = true WHERE subscription_id = 2", FindingKind.OWED),
+        ("DELETE FROM orders WHERE id = {order}", DiscrepancyKind.ORDER_MISSING),
+        ("UPDATE orders SET payment_status = 'failed' WHERE id = {order}", DiscrepancyKind.ORDER_NOT_PAID),
+        ("UPDATE orders SET final_amount = 70 WHERE id = {order}", DiscrepancyKind.AMOUNT_DIFFERS),
+        ("DELETE FROM payments WHERE order_id = {order}", DiscrepancyKind.PAYMENT_MISSING),
+        ("UPDATE tasks.charges SET is_owed = true WHERE subscription_id = 2", DiscrepancyKind.OWED),
     ],
 )
 async def test_what_was_done_to_the_shops_books_is_found(
-    shop: ChargingShop, tampering: str, found: FindingKind
+    shop: ChargingShop, tampering: str, found: DiscrepancyKind
 ) -> None:
     await shop.open(3)
     await charge_all(shop, 3)
@@ -135,7 +137,7 @@ async def test_an_order_that_no_charge_is_known_of_is_found(shop: ChargingShop) 
 
     kinds, _totals = await reconciled(shop)
 
-    assert kinds == [(77, FindingKind.ORDER_WITHOUT_CHARGE)]
+    assert kinds == [(77, DiscrepancyKind.ORDER_WITHOUT_CHARGE)]
 
 
 async def test_money_that_was_captured_twice_is_found(shop: ChargingShop) -> None:
@@ -144,11 +146,11 @@ async def test_money_that_was_captured_twice_is_found(shop: ChargingShop) -> Non
     again = await shop.gateway().create_order(OrderRequest(receipt(2), PRICE))
     second = captures(shop, shop.fakes.razorpay.books.orders[again.id])
 
-    [finding], _totals = await findings(shop)
+    [discrepancy], _totals = await discrepancies(shop)
 
-    assert (finding.kind, finding.delivery.subscription_id) == (FindingKind.CAPTURED_TWICE, 2)
-    assert second.id in finding.sentence
-    assert [len(order.captured or ()) for order in finding.delivery.gateway] == [1, 1]
+    assert (discrepancy.kind, discrepancy.delivery.subscription_id) == (DiscrepancyKind.CAPTURED_TWICE, 2)
+    assert second.id in discrepancy.sentence
+    assert [len(order.captured or ()) for order in discrepancy.delivery.gateway] == [1, 1]
 
 
 async def test_money_under_a_receipt_of_nobodys_is_found(shop: ChargingShop) -> None:
@@ -159,7 +161,7 @@ async def test_money_under_a_receipt_of_nobodys_is_found(shop: ChargingShop) -> 
     # Announced, and of a customer who paused since.
     await shop.gateway().create_order(OrderRequest(receipt(98), PRICE))
 
-    assert (await reconciled(shop))[0] == [(99, FindingKind.PAID_WITHOUT_CHARGE)]
+    assert (await reconciled(shop))[0] == [(99, DiscrepancyKind.PAID_WITHOUT_CHARGE)]
 
 
 async def test_a_second_order_of_a_changed_mandate_is_the_same_delivery(shop: ChargingShop) -> None:
@@ -168,7 +170,7 @@ async def test_a_second_order_of_a_changed_mandate_is_the_same_delivery(shop: Ch
     again = await shop.gateway().create_order(OrderRequest(f"{receipt(1)}-own", PRICE))
     captures(shop, shop.fakes.razorpay.books.orders[again.id])
 
-    assert (await reconciled(shop))[0] == [(1, FindingKind.CAPTURED_TWICE)]
+    assert (await reconciled(shop))[0] == [(1, DiscrepancyKind.CAPTURED_TWICE)]
 
 
 async def test_a_late_authorisation_is_found_and_settled_by_asking_again(shop: ChargingShop) -> None:
@@ -183,8 +185,8 @@ async def test_a_late_authorisation_is_found_and_settled_by_asking_again(shop: C
     await shop.charge()
     after, _ = await reconciled(shop)
 
-    assert before == [(1, FindingKind.PAID_AT_GATEWAY_ONLY)]
-    assert after == [(1, FindingKind.OWED), (1, FindingKind.CAPTURED_LATE)]
+    assert before == [(1, DiscrepancyKind.PAID_AT_GATEWAY_ONLY)]
+    assert after == [(1, DiscrepancyKind.OWED), (1, DiscrepancyKind.CAPTURED_LATE)]
 
 
 async def test_a_capture_that_the_gateway_knows_nothing_of_is_found(shop: ChargingShop) -> None:
@@ -193,7 +195,7 @@ async def test_a_capture_that_the_gateway_knows_nothing_of_is_found(shop: Chargi
     order = order_of(shop, 1)
     order.payments.clear()
 
-    assert (await reconciled(shop))[0] == [(1, FindingKind.NOT_PAID_AT_GATEWAY)]
+    assert (await reconciled(shop))[0] == [(1, DiscrepancyKind.NOT_PAID_AT_GATEWAY)]
 
 
 async def invoiced(shop: ChargingShop, **invoice: Any) -> Subscription:
@@ -222,7 +224,7 @@ async def test_invoices_are_compared_by_the_one_that_paid(shop: ChargingShop) ->
     differing, _ = await reconciled(shop)
 
     assert (agreed, totals.deliveries) == ([], {"captured": 1})
-    assert differing == [(1, FindingKind.NOT_PAID_AT_GATEWAY)]
+    assert differing == [(1, DiscrepancyKind.NOT_PAID_AT_GATEWAY)]
 
 
 async def test_an_invoice_of_another_amount_is_told_of(shop: ChargingShop) -> None:
@@ -230,9 +232,9 @@ async def test_an_invoice_of_another_amount_is_told_of(shop: ChargingShop) -> No
     [invoice] = shop.fakes.razorpay.books.invoices.values()
     await shop.shop.sql("UPDATE tasks.charges SET reason = 'invoice_differs'")
 
-    [finding], _ = await findings(shop)
+    [discrepancy], _ = await discrepancies(shop)
 
-    assert (finding.kind, finding.delivery.gateway[0].id) == (FindingKind.AMOUNT_DIFFERS, invoice.id)
+    assert (discrepancy.kind, discrepancy.delivery.gateway[0].id) == (DiscrepancyKind.AMOUNT_DIFFERS, invoice.id)
 
 
 async def test_an_invoice_that_was_paid_since_is_found(shop: ChargingShop) -> None:
@@ -244,7 +246,7 @@ async def test_an_invoice_that_was_paid_since_is_found(shop: ChargingShop) -> No
     after, _ = await reconciled(shop)
 
     assert (before, totals.deliveries) == ([], {"pending": 1})
-    assert after == [(1, FindingKind.PAID_AT_GATEWAY_ONLY)]
+    assert after == [(1, DiscrepancyKind.PAID_AT_GATEWAY_ONLY)]
 
 
 async def test_more_orders_than_a_page_of_the_gateways_list_holds(shop: ChargingShop) -> None:
@@ -260,4 +262,4 @@ async def test_more_orders_than_a_page_of_the_gateways_list_holds(shop: Charging
     kinds, _totals = await reconciled(shop)
 
     assert len(listed) == len({order.id for order in listed}) == 232
-    assert kinds == [(1500, FindingKind.PAID_WITHOUT_CHARGE)]
+    assert kinds == [(1500, DiscrepancyKind.PAID_WITHOUT_CHARGE)]

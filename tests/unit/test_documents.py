@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from app.cli import cli
 from app.cli.task_list import task_page
-from app.reconciliation.findings import FindingKind
+from app.reconciliation.discrepancies import DiscrepancyKind
 from app.settings import PROJECT_ROOT, Settings
 
 
@@ -60,4 +60,4 @@ def test_operators_can_read_what_each_finding_means() -> None:
     [table] = re.findall(r"\| finding \|.*?\n\n", page, flags=re.DOTALL)
     cells = re.findall(r"^ *\| (.+?) \| ", table, flags=re.MULTILINE)[2:]
 
-    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(FindingKind)
+    assert sorted(re.findall(r"`(\w+)`", " ".join(cells))) == sorted(DiscrepancyKind)

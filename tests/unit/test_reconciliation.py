@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 
 from app.db.shop import OrderStatus, PaymentStatus, SubscriptionId
-from app.reconciliation.comparing import findings, needs_payments
-from app.reconciliation.findings import NEXT_STEPS, FindingKind
+from app.reconciliation.comparing import discrepancies, needs_payments
+from app.reconciliation.discrepancies import NEXT_STEPS, DiscrepancyKind
 from app.reconciliation.sides import Delivery, GatewaySide, LedgerSide, ShopPayment, ShopSide
 
 DAY = date(2026, 3, 2)
@@ -40,9 +40,9 @@ TWICE = GatewaySide("order_2", 6800, "paid", 1, ["pay_2"])
 
 def kinds(
     ledger: LedgerSide | None, shop: ShopSide | None, gateway: Sequence[GatewaySide] = (), *, day_is_over: bool = True
-) -> list[FindingKind]:
+) -> list[DiscrepancyKind]:
     delivery = Delivery(SubscriptionId(7), ledger, shop, gateway)
-    return [finding.kind for finding in findings(delivery, DAY, day_is_over=day_is_over)]
+    return [discrepancy.kind for discrepancy in discrepancies(delivery, DAY, day_is_over=day_is_over)]
 
 
 @pytest.mark.parametrize(
@@ -68,36 +68,36 @@ def test_sides_that_agree(ledger: LedgerSide | None, shop: ShopSide | None, gate
 @pytest.mark.parametrize(
     ("ledger", "shop", "gateway", "found"),
     [
-        (LEDGER, SHOP, [PAID, TWICE], [FindingKind.CAPTURED_TWICE]),
-        (LEDGER, SHOP, [replace(PAID, captured=["pay_1", "pay_3"])], [FindingKind.CAPTURED_TWICE]),
-        (LEDGER, SHOP, [replace(PAID, paise=6900)], [FindingKind.AMOUNT_DIFFERS]),
-        (LEDGER, replace(SHOP, paise=6850), [PAID], [FindingKind.AMOUNT_DIFFERS]),
-        (LEDGER, SHOP, [replace(PAID, captured=["pay_9"])], [FindingKind.PAYMENT_DIFFERS]),
-        (LEDGER, SHOP, [TRIED], [FindingKind.NOT_PAID_AT_GATEWAY]),
-        (LEDGER, SHOP, [], [FindingKind.NOT_PAID_AT_GATEWAY]),
-        (LEDGER, None, [PAID], [FindingKind.ORDER_MISSING]),
-        (LEDGER, FAILED, [PAID], [FindingKind.ORDER_NOT_PAID]),
-        (LEDGER, replace(SHOP, payments=[]), [PAID], [FindingKind.PAYMENT_MISSING]),
-        (replace(LEDGER, state="refused"), None, [PAID], [FindingKind.PAID_AT_GATEWAY_ONLY]),
-        (replace(LEDGER, state="skipped"), None, [PAID], [FindingKind.PAID_AT_GATEWAY_ONLY]),
-        (replace(LEDGER, state="refused"), SHOP, [TRIED], [FindingKind.ORDER_PAID_WITHOUT_CAPTURE]),
-        (None, None, [PAID], [FindingKind.PAID_WITHOUT_CHARGE]),
-        (None, SHOP, [], [FindingKind.ORDER_WITHOUT_CHARGE]),
-        (replace(LEDGER, is_owed=True), SHOP, [PAID], [FindingKind.OWED]),
-        (replace(LEDGER, was_refused=True), SHOP, [PAID], [FindingKind.CAPTURED_LATE]),
-        (replace(LEDGER, state="unknown", reason="no answer"), None, [TRIED], [FindingKind.UNKNOWN]),
-        (replace(LEDGER, state="pending"), UNPAID, [TRIED], [FindingKind.OPEN]),
-        (replace(LEDGER, state="pending"), None, [TRIED], [FindingKind.ORDER_MISSING, FindingKind.OPEN]),
+        (LEDGER, SHOP, [PAID, TWICE], [DiscrepancyKind.CAPTURED_TWICE]),
+        (LEDGER, SHOP, [replace(PAID, captured=["pay_1", "pay_3"])], [DiscrepancyKind.CAPTURED_TWICE]),
+        (LEDGER, SHOP, [replace(PAID, paise=6900)], [DiscrepancyKind.AMOUNT_DIFFERS]),
+        (LEDGER, replace(SHOP, paise=6850), [PAID], [DiscrepancyKind.AMOUNT_DIFFERS]),
+        (LEDGER, SHOP, [replace(PAID, captured=["pay_9"])], [DiscrepancyKind.PAYMENT_DIFFERS]),
+        (LEDGER, SHOP, [TRIED], [DiscrepancyKind.NOT_PAID_AT_GATEWAY]),
+        (LEDGER, SHOP, [], [DiscrepancyKind.NOT_PAID_AT_GATEWAY]),
+        (LEDGER, None, [PAID], [DiscrepancyKind.ORDER_MISSING]),
+        (LEDGER, FAILED, [PAID], [DiscrepancyKind.ORDER_NOT_PAID]),
+        (LEDGER, replace(SHOP, payments=[]), [PAID], [DiscrepancyKind.PAYMENT_MISSING]),
+        (replace(LEDGER, state="refused"), None, [PAID], [DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
+        (replace(LEDGER, state="skipped"), None, [PAID], [DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
+        (replace(LEDGER, state="refused"), SHOP, [TRIED], [DiscrepancyKind.ORDER_PAID_WITHOUT_CAPTURE]),
+        (None, None, [PAID], [DiscrepancyKind.PAID_WITHOUT_CHARGE]),
+        (None, SHOP, [], [DiscrepancyKind.ORDER_WITHOUT_CHARGE]),
+        (replace(LEDGER, is_owed=True), SHOP, [PAID], [DiscrepancyKind.OWED]),
+        (replace(LEDGER, was_refused=True), SHOP, [PAID], [DiscrepancyKind.CAPTURED_LATE]),
+        (replace(LEDGER, state="unknown", reason="no answer"), None, [TRIED], [DiscrepancyKind.UNKNOWN]),
+        (replace(LEDGER, state="pending"), UNPAID, [TRIED], [DiscrepancyKind.OPEN]),
+        (replace(LEDGER, state="pending"), None, [TRIED], [DiscrepancyKind.ORDER_MISSING, DiscrepancyKind.OPEN]),
         (
             replace(LEDGER, state="unknown", reason="-"),
             None,
             [PAID],
-            [FindingKind.PAID_AT_GATEWAY_ONLY, FindingKind.UNKNOWN],
+            [DiscrepancyKind.PAID_AT_GATEWAY_ONLY, DiscrepancyKind.UNKNOWN],
         ),
     ],
 )
 def test_disagreements(
-    ledger: LedgerSide | None, shop: ShopSide | None, gateway: list[GatewaySide], found: list[FindingKind]
+    ledger: LedgerSide | None, shop: ShopSide | None, gateway: list[GatewaySide], found: list[DiscrepancyKind]
 ) -> None:
     assert kinds(ledger, shop, gateway) == found
 
@@ -127,4 +127,4 @@ def test_payments_are_asked_for_where_orders_alone_leave_doubt(
 
 
 def test_every_finding_says_what_to_do() -> None:
-    assert set(NEXT_STEPS) == set(FindingKind)
+    assert set(NEXT_STEPS) == set(DiscrepancyKind)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from app.reconciliation.sides import Delivery
 
 
-class FindingKind(StrEnum):
+class DiscrepancyKind(StrEnum):
     """Where the three sides disagree, or where all of them wait for a person."""
 
     CAPTURED_TWICE = "captured_twice"
@@ -33,30 +33,30 @@ REFUND_ONE = "refund all but one of the payments at the gateway; nothing here re
 LOOK = "compare with the gateway's dashboard before anything is changed by hand"
 DELIVER_OR_REFUND = "deliver another unit or refund the payment at the gateway, and say so on the order"
 
-NEXT_STEPS: Mapping[FindingKind, str] = {
-    FindingKind.CAPTURED_TWICE: REFUND_ONE,
-    FindingKind.AMOUNT_DIFFERS: LOOK,
-    FindingKind.PAYMENT_DIFFERS: LOOK,
-    FindingKind.NOT_PAID_AT_GATEWAY: LOOK,
-    FindingKind.PAID_AT_GATEWAY_ONLY: ASK_AGAIN,
-    FindingKind.PAID_WITHOUT_CHARGE: "refund it at the gateway, or find out who made an order with a receipt of ours",
-    FindingKind.ORDER_WITHOUT_CHARGE: "find out who made an order with a number of the deliveries'",
-    FindingKind.ORDER_MISSING: "find out who deleted the order; the charge says what was paid",
-    FindingKind.ORDER_NOT_PAID: "find out who changed the order; the charge says what was paid",
-    FindingKind.ORDER_PAID_WITHOUT_CAPTURE: "find out who changed the order; nothing was captured for it",
-    FindingKind.PAYMENT_MISSING: "find out who deleted the payment; the charge says what was paid",
-    FindingKind.OWED: DELIVER_OR_REFUND,
-    FindingKind.CAPTURED_LATE: "the customer had been told of a refusal: tell them that it was paid after all",
-    FindingKind.UNKNOWN: ASK_AGAIN,
-    FindingKind.OPEN: ASK_AGAIN,
+NEXT_STEPS: Mapping[DiscrepancyKind, str] = {
+    DiscrepancyKind.CAPTURED_TWICE: REFUND_ONE,
+    DiscrepancyKind.AMOUNT_DIFFERS: LOOK,
+    DiscrepancyKind.PAYMENT_DIFFERS: LOOK,
+    DiscrepancyKind.NOT_PAID_AT_GATEWAY: LOOK,
+    DiscrepancyKind.PAID_AT_GATEWAY_ONLY: ASK_AGAIN,
+    DiscrepancyKind.PAID_WITHOUT_CHARGE: "refund it at the gateway; find out who made an order with a receipt of ours",
+    DiscrepancyKind.ORDER_WITHOUT_CHARGE: "find out who made an order with a number of the deliveries'",
+    DiscrepancyKind.ORDER_MISSING: "find out who deleted the order; the charge says what was paid",
+    DiscrepancyKind.ORDER_NOT_PAID: "find out who changed the order; the charge says what was paid",
+    DiscrepancyKind.ORDER_PAID_WITHOUT_CAPTURE: "find out who changed the order; nothing was captured for it",
+    DiscrepancyKind.PAYMENT_MISSING: "find out who deleted the payment; the charge says what was paid",
+    DiscrepancyKind.OWED: DELIVER_OR_REFUND,
+    DiscrepancyKind.CAPTURED_LATE: "the customer had been told of a refusal: tell them that it was paid after all",
+    DiscrepancyKind.UNKNOWN: ASK_AGAIN,
+    DiscrepancyKind.OPEN: ASK_AGAIN,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Discrepancy:
     """One thing about one delivery, with what each side says of it."""
 
-    kind: FindingKind
+    kind: DiscrepancyKind
     delivery_date: date
     sentence: str
     delivery: Delivery

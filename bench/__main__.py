@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.measures import (
     api,
     backlog,
+    charging,
     cleanup_keys,
     cleanup_rows,
     crash,
@@ -45,6 +46,7 @@ MEASURES: Mapping[str, Callable[[Plan], Awaitable[Section]]] = {
     "cleanup": cleanup_rows.measure,
     "cleanup-keys": cleanup_keys.measure,
     "plan": planning.measure,
+    "charging": charging.measure,
     "events": events.measure,
     "api": api.measure,
 }
@@ -55,7 +57,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--peers", type=Path, help="the Python of the peers' environment; without it, only ours")
     parser.add_argument(
-        "--scale", type=float, default=1.0, help="the part of the millions that cleanups and the admin API are given"
+        "--scale",
+        type=float,
+        default=1.0,
+        help="the part of the millions that cleanups, charging and the admin API are given",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     given = parser.parse_args()

@@ -16,7 +16,7 @@ _SHOP = """
         SELECT n, 1, 'Milk ' || n, 'Milk', 1, 'milk-' || n, '1 l', 68, 60, {subscriptions}, true
         FROM generate_series(1, {products}) n;
     INSERT INTO users (id, email, phone, name, role)
-        SELECT n + 1, 'customer' || n || '@example.com', '+91' || n, 'Customer ' || n, 'consumer'
+        SELECT n + 1, 'customer' || n || '@example.com', '+91' || (6000000000 + n), 'Customer ' || n, 'consumer'
         FROM generate_series(1, {subscriptions}) n;
     INSERT INTO addresses (id, user_id, name, phone, address_line1, city, state, postal_code)
         SELECT n, n + 1, 'Customer', '+91' || n, '12 Lake View', 'Chennai', 'Tamil Nadu', '600004'
@@ -31,9 +31,11 @@ _SHOP = """
 """
 
 
-async def make_shop(database: Database, subscriptions: int, products: int, *, has_mandates: bool) -> None:
-    """Daily subscriptions of DAY to so many products, in a database with empty tables."""
-    made = _SHOP.format(subscriptions=subscriptions, products=products, day=DAY, has_mandates=has_mandates)
+async def make_shop(
+    database: Database, subscriptions: int, products: int, *, has_mandates: bool, day: date = DAY
+) -> None:
+    """Daily subscriptions to so many products, due on that day, in a database with empty tables."""
+    made = _SHOP.format(subscriptions=subscriptions, products=products, day=day, has_mandates=has_mandates)
     async with database.session() as session:
         for statement in made.split(";"):
             if statement.strip():

@@ -50,7 +50,7 @@ fix: $(STAMP)  ## Format and fix what can be fixed
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(STAMP) $(PEERS_STAMP)  ## Speed and memory, ours and the peers' (ONLY=noop,latency: some; PEERS=0: ours alone; SCALE=0.1: fewer rows and keys; MARKDOWN=1)
+bench: $(STAMP) $(PEERS_STAMP)  ## Speed and memory, ours and the peers' (ONLY=noop,latency: some; PEERS=0: ours alone; SCALE=0.1: fewer rows, keys and deliveries; MARKDOWN=1)
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SCALE),--scale $(SCALE)) $(if $(MARKDOWN),--markdown) \
 		$(if $(PEERS_STAMP),--peers $(BENCH_VENV)/bin/python)
 

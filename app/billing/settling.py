@@ -110,7 +110,7 @@ def settlement(
     if isinstance(conclusion, Skip):
         return _skipped(record, conclusion, terms) if record.state in ("planned", "notified") else None
     if record.state == "skipped":
-        return _owed(record, conclusion)
+        return _owed(record, conclusion, terms, now, look)
     state = _state_after(record, conclusion.standing)
     if state == "captured" != record.state:
         return _captured(record, conclusion, terms, now, has_unit=has_unit)
@@ -121,14 +121,7 @@ def settlement(
     reason = settled.reason
     if state in ("pending", "unknown") and next_look_at is None and conclusion.standing is not Standing.CAPTURED:
         reason = ASKED_IN_VAIN
-    jobs = [*settled.jobs]
-    if next_look_at is not None and next_look_at != record.next_look_at:
-        kwargs = {
-            "subscription_id": record.subscription_id,
-            "delivery_date": record.delivery_date.isoformat(),
-            "look": looks,
-        }
-        jobs.append(NewJob(terms.looking, kwargs, f"delivery:{record.key}:look:{looks}", next_look_at))
+    jobs = [*settled.jobs, *_look(record, terms, looks, next_look_at)]
     is_new = state != record.state or conclusion.standing is Standing.UNKNOWN
     if not is_new and (looks, next_look_at, reason) == (record.looks, record.next_look_at, record.reason):
         return None
@@ -221,6 +214,10 @@ def _refused(record: ChargeRecord, finding: Finding, terms: SettlingTerms) -> _S
 
 
 def _skipped(record: ChargeRecord, skip: Skip, terms: SettlingTerms) -> Settlement:
+    jobs = telling.skipped(record, terms.correspondence, skip.reason)
+    if record.way == "invoice":
+        # It may be paid for all the same, and is owed then.
+        jobs.append(NewJob(terms.charging, _arguments(record), f"delivery:{record.key}:owed"))
     return Settlement(
         before=record,
         state="skipped",
@@ -228,25 +225,46 @@ def _skipped(record: ChargeRecord, skip: Skip, terms: SettlingTerms) -> Settleme
         units_held=0,
         looks=record.looks,
         next_look_at=None,
-        jobs=telling.skipped(record, terms.correspondence, skip.reason),
+        jobs=jobs,
     )
 
 
-def _owed(record: ChargeRecord, finding: Finding) -> Settlement | None:
-    """What was skipped within a window that is paid for."""
-    if finding.period is None or record.is_owed:
+def _owed(
+    record: ChargeRecord, finding: Finding, terms: SettlingTerms, now: datetime, look: int | None
+) -> Settlement | None:
+    """What was skipped within a window that is paid for, or may still be."""
+    if record.is_owed:
         return None
+    is_owed = finding.period is not None
+    if is_owed:
+        looks, next_look_at = record.looks, None
+    else:
+        looks, next_look_at = _next_look(record, "skipped", finding, terms.follow_ups, now, look)
+        if (looks, next_look_at) == (record.looks, record.next_look_at):
+            return None
     return Settlement(
         before=record,
         state="skipped",
         reason=record.reason,
-        finding=finding,
+        finding=finding if is_owed else None,
         units_held=0,
-        is_owed=True,
-        looks=record.looks,
-        next_look_at=None,
+        is_owed=is_owed,
+        looks=looks,
+        next_look_at=next_look_at,
         period=finding.period,
+        jobs=_look(record, terms, looks, next_look_at),
     )
+
+
+def _look(record: ChargeRecord, terms: SettlingTerms, looks: int, at: datetime | None) -> list[NewJob]:
+    """The job of the next look, where that is a new one."""
+    if at is None or at == record.next_look_at:
+        return []
+    return [NewJob(terms.looking, {**_arguments(record), "look": looks}, f"delivery:{record.key}:look:{looks}", at)]
+
+
+def _arguments(record: ChargeRecord) -> dict[str, object]:
+    return {"subscription_id": record.subscription_id, "delivery_date": record.delivery_date.isoformat()}
 
 
 def _next_look(
@@ -261,14 +279,14 @@ def _next_look(
     if record.next_look_at is not None and look != record.looks:
         # Asked in between, by a person or a job that came again: the look that is to come still comes.
         return record.looks, record.next_look_at
-    match state:
-        case "pending" | "unknown":
-            wait = follow_ups[record.looks] if record.looks < len(follow_ups) else None
-        # Without a payment there is nothing that a bank could authorise late, unless nobody knows of it.
-        case "refused" if (
-            finding.payment_id or record.razorpay_payment_id or finding.reason == telling.NOT_CHARGED_IN_TIME
-        ):
-            wait = _LATE_LOOKS_EVERY if may_still_be_paid(record, now + _LATE_LOOKS_EVERY) else None
-        case _:
-            wait = None
+    is_open = state in ("pending", "unknown")
+    wait: timedelta | None = None
+    # The invoice of what was skipped may be paid later.
+    if is_open or (state == "skipped" and finding.standing in (Standing.PENDING, Standing.UNKNOWN)):
+        wait = follow_ups[record.looks] if record.looks < len(follow_ups) else None
+    # Without a payment there is nothing that a bank could authorise late, unless nobody knows of it.
+    elif state == "refused" and (
+        finding.payment_id or record.razorpay_payment_id or finding.reason == telling.NOT_CHARGED_IN_TIME
+    ):
+        wait = _LATE_LOOKS_EVERY if may_still_be_paid(record, now + _LATE_LOOKS_EVERY) else None
     return (record.looks, None) if wait is None else (record.looks + 1, now + wait)

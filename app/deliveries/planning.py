@@ -46,8 +46,7 @@ _WRITE = text(
             jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
             concat_ws(':', 'delivery', subscription_id, delivery_date, CASE state WHEN 'skipped' THEN 'owed' END)
         -- What is skipped may be paid for by an invoice all the same, and is owed then.
-        FROM written
-        WHERE state <> 'skipped' OR way = 'invoice' AND reason NOT IN ('missed', 'mandate_missing')
+        FROM written WHERE state <> 'skipped' OR way = 'invoice' AND reason <> 'mandate_missing'
         ORDER BY subscription_id
         ON CONFLICT (key) DO NOTHING
     ), skips AS (
@@ -119,7 +118,7 @@ async def plan_deliveries(
 ) -> Planned:
     """Plans what of these subscriptions is due and has no charge yet, with a job of the task `charging` for each.
 
-    There is one as well for what is skipped today although Razorpay may have been paid for it.
+    There is one as well for what is skipped although Razorpay may have been paid for it.
     The task `telling` tells each customer who is active of what was skipped and why: one job for all dates that have
     the same reason, with addresses and names as the shop keeps them.
 

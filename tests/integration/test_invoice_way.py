@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.deliveries import runs
 from app.deliveries.days import INDIA
 from app.dev.fakes.faults import Breakage, Failure
 from app.dev.fakes.inbox import Provider
@@ -183,6 +184,58 @@ class TestOwed:
 
         owed = [charge.delivery_date for charge in await shop.shop.charges() if charge.is_owed]
         assert owed == [DAY - 2 * ONE_DAY, DAY - ONE_DAY]
+
+    async def test_what_was_missed_though_nothing_else_of_its_week_is_settled(self, shop: ChargingShop) -> None:
+        missed = DAY - 7 * ONE_DAY
+        bill(shop, amount=PRICE, first=missed)
+        await shop.shop.sql("UPDATE subscriptions SET plan_frequency = 'weekly', next_delivery_date = :day", day=missed)
+        await shop.plan()
+        jobs = await shop.shop.sql("SELECT kwargs->>'delivery_date' FROM tasks.outbox WHERE key LIKE '%owed'")
+
+        charged = await shop.charge(1, missed)
+
+        assert [day for (day,) in jobs] == [missed.isoformat()]
+        assert (charged.state, charged.reason, charged.is_owed) == ("skipped", "missed", True)
+
+    async def test_what_was_skipped_before_its_invoice_is_paid(self, shop: ChargingShop) -> None:
+        invoice = bill(shop, paid=False)
+        await shop.shop.sql("UPDATE products SET stock_quantity = 0")
+        shop.start_stock = 0
+        await shop.plan()
+
+        assert not (await shop.charge()).is_owed
+        assert not (await shop.charge()).is_owed
+        assert not (await shop.look()).is_owed
+        shop.fakes.razorpay.books.pay(invoice)
+        charged = await shop.look()
+
+        assert (charged.state, charged.reason, charged.is_owed) == ("skipped", "no_stock", True)
+        charge = await shop.one()
+        assert (charge.looks, charge.next_look_at) == (2, None)
+
+    async def test_what_is_given_up_at_the_end_of_its_day(self, shop: ChargingShop) -> None:
+        bill(shop)
+        await shop.plan()
+        await runs.pause(shop.shop.database, DAY, "a person wants to look")
+        shop.now = MIDNIGHT + timedelta(hours=18, minutes=30)
+
+        assert (await shop.charge()).reason == "run_paused"
+        jobs = await shop.shop.sql("SELECT task FROM tasks.outbox WHERE key LIKE '%owed'")
+        charged = await shop.charge()
+
+        assert [task for (task,) in jobs] == ["process_single_subscription"]
+        assert (charged.state, charged.reason, charged.is_owed) == ("skipped", "run_paused", True)
+
+    async def test_is_looked_for_only_while_its_invoice_may_be_paid(self, shop: ChargingShop) -> None:
+        bill(shop, paid=False)
+        await shop.shop.sql("UPDATE products SET stock_quantity = 0")
+        await shop.plan()
+        await shop.charge()
+        shop.fakes.razorpay.books.subscriptions["sub_1"].status = "cancelled"
+
+        charged = await shop.look()
+
+        assert (charged.is_owed, (await shop.one()).next_look_at) == (False, None)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 from app.providers.failures import ProviderFailure
+from app.providers.payments.answers import DebitRefused
 from app.providers.payments.entities import (
     GatewayOrder,
     GatewayOrderId,
@@ -72,6 +73,9 @@ def from_payment(payment: GatewayPayment) -> Finding:
 
 def refusal(failure: ProviderFailure, order_id: GatewayOrderId | None) -> Finding:
     """A request that was refused: nothing is paid, nor under way."""
+    if isinstance(failure, DebitRefused) and order_id is not None:
+        finding = from_payments(order_id, failure.payments)
+        return replace(finding, answer={**evidence_of(failure), **finding.answer})
     return Finding(Standing.REFUSED, evidence_of(failure), reason=failure.code, order_id=order_id)
 
 

@@ -284,9 +284,6 @@ def _next_look(
     # The invoice of what was skipped may be paid later.
     if is_open or (state == "skipped" and finding.standing in (Standing.PENDING, Standing.UNKNOWN)):
         wait = follow_ups[record.looks] if record.looks < len(follow_ups) else None
-    # Without a payment there is nothing that a bank could authorise late, unless nobody knows of it.
-    elif state == "refused" and (
-        finding.payment_id or record.razorpay_payment_id or finding.reason == telling.NOT_CHARGED_IN_TIME
-    ):
-        wait = _LATE_LOOKS_EVERY if may_still_be_paid(record, now + _LATE_LOOKS_EVERY) else None
+    elif state == "refused" and may_still_be_paid(record, now + _LATE_LOOKS_EVERY):
+        wait = _LATE_LOOKS_EVERY
     return (record.looks, None) if wait is None else (record.looks + 1, now + wait)

@@ -173,6 +173,32 @@ class TestLateAuthorisation:
         assert (await shop.charge()).state == "refused"
         move(shop, "captured")
 
+    async def test_is_found_though_the_request_was_refused(self, shop: ChargingShop) -> None:
+        await shop.open()
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed", reason="insufficient_funds", refuses=True))
+        await shop.plan()
+        assert (await shop.charge()).reason == "insufficient_funds"
+        move(shop, "captured")
+
+        charged = await shop.look()
+
+        assert (charged.state, charged.is_owed) == ("captured", True)
+        assert await shop.faults() == []
+
+    async def test_is_looked_for_where_the_refusal_showed_no_payment(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.plan()
+        refusal = Refusal(provider=RAZORPAY, on="charge", code="pre_debit_notification_not_sent", times=1)
+        shop.fakes.faults.add(refusal)
+        await shop.charge()
+
+        looks = 0
+        while (await shop.one()).next_look_at is not None:
+            assert (await shop.look()).state == "refused"
+            looks += 1
+
+        assert looks == 3
+
     async def test_on_its_day_is_delivered(self, shop: ChargingShop) -> None:
         await self.refused(shop)
 
@@ -267,6 +293,10 @@ async def test_a_charge_that_never_arrived_by_the_end_of_its_day_is_given_up(sho
     assert (charged.state, charged.reason, shop.captured()) == ("refused", "not_charged_in_time", 0)
     assert await shop.shop.stock() == {1: 1000}
     assert await shop.told() == [SKIPPED]
+    given_up = shop.now
+    while (await shop.one()).next_look_at is not None:
+        assert (await shop.look()).state == "refused"
+    assert shop.now - given_up == 2 * ONE_DAY
 
 
 async def test_what_nobody_can_tell_waits_for_a_person_in_the_end(shop: ChargingShop) -> None:

@@ -316,11 +316,30 @@ async def test_a_debit_that_failed_says_why(client: httpx.AsyncClient, fakes: Fa
     assert fakes.razorpay.books.captured() == []
 
 
+async def test_a_debit_that_failed_may_be_refused_at_once(client: httpx.AsyncClient, fakes: Fakes) -> None:
+    fakes.razorpay.fates.add(Fate(becomes="failed", reason="insufficient_funds", refuses=True, times=1))
+    order = await make_order(client)
+
+    answer = await client.post(RECURRING, json=charge_of(order))
+    payments = (await client.get(f"/v1/orders/{order['id']}/payments")).json()["items"]
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["reason"]) == (400, "insufficient_funds")
+    assert [(payment["id"], payment["status"]) for payment in payments] == [(error["metadata"]["payment_id"], "failed")]
+    assert fakes.razorpay.fates.active() == []
+
+
 @pytest.mark.parametrize(
     "fate",
-    [{}, {"becomes": "rich"}, {"becomes": "failed", "reason": "bad mood"}, {"becomes": "created", "reason": "x"}],
+    [
+        {},
+        {"becomes": "rich"},
+        {"becomes": "failed", "reason": "bad mood"},
+        {"becomes": "failed", "refuses": True},
+        {"becomes": "created", "reason": "x"},
+    ],
 )
-async def test_a_faulty_fate_is_refused(client: httpx.AsyncClient, fakes: Fakes, fate: dict[str, str]) -> None:
+async def test_a_faulty_fate_is_refused(client: httpx.AsyncClient, fakes: Fakes, fate: dict[str, Any]) -> None:
     assert (await client.post("/razorpay/fates", json=fate)).status_code == 422
     assert fakes.razorpay.fates.active() == []
 

@@ -16,6 +16,7 @@ from app.providers.failures import (
     ProviderRefused,
     ProviderUnreachable,
 )
+from app.providers.payments.answers import DebitRefused
 from app.providers.payments.entities import GatewayPayment, GatewaySubscription, Invoice
 from app.providers.payments.standing import Standing, standing_of_invoice, standing_of_order
 from tests.unit.test_razorpay import (
@@ -177,7 +178,7 @@ async def test_the_wait_that_it_asks_for_is_passed_on() -> None:
     ("statuses", "how"),
     [
         ([], ProviderRefused),
-        (["failed"], ProviderRefused),
+        (["failed"], DebitRefused),
         (["created"], ProviderOutcomeUnknown),
         (["failed", "authorized"], ProviderOutcomeUnknown),
         (["captured"], ProviderOutcomeUnknown),

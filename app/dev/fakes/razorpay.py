@@ -174,7 +174,10 @@ class FakeRazorpay:
             if fate and fate.becomes != "created":
                 self.books.move(payment, fate.becomes, fate.reason)
 
-        answer = JSONResponse({"razorpay_payment_id": payment.id, "razorpay_order_id": order.id})
+        answer: Response = JSONResponse({"razorpay_payment_id": payment.id, "razorpay_order_id": order.id})
+        foreseen = self.fates.foreseen(names)
+        if foreseen and foreseen.refuses and foreseen.reason:
+            answer = REFUSALS[foreseen.reason].answer(payment_id=payment.id, order_id=order.id)
         return Reply(answer, effect=debit, names=names)
 
     def _objection(self, order: Order, wanted: RecurringBody) -> Problem | None:

@@ -12,13 +12,15 @@ class Fate(BaseModel):
     """A debit of this receipt, order, customer or token (`of`; None: of any) is at once in this state.
 
     Unless it is captured, it stays so until an explicit step moves it. `times` counts the debits it still befalls;
-    without it, it befalls all until it is removed.
+    without it, it befalls all until it is removed. `refuses`: the request is answered with the refusal, and not with
+    the payment that failed all the same.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     becomes: Literal["created", "authorized", "captured", "failed"]
     reason: str | None = None
+    refuses: bool = False
     of: str | None = None
     times: int | None = Field(default=None, ge=1)
 
@@ -28,6 +30,8 @@ class Fate(BaseModel):
             raise ValueError("reason says why a debit failed")
         if self.reason is not None and self.reason not in REFUSALS:
             raise ValueError(f"reason is one of {', '.join(sorted(REFUSALS))}")
+        if self.refuses and self.reason is None:
+            raise ValueError("a request is refused for a reason")
         return self
 
 
@@ -46,12 +50,14 @@ class Fates:
     def active(self) -> list[Fate]:
         return list(self._active)
 
+    def foreseen(self, names: Collection[str]) -> Fate | None:
+        """What `of` is about to tell."""
+        return next((fate for fate in self._active if fate.of is None or fate.of in names), None)
+
     def of(self, names: Collection[str]) -> Fate | None:
         """The fate of a debit with these names; None leaves it to the clock."""
-        for fate in self._active:
-            if fate.of is None or fate.of in names:
-                if fate.times is not None:
-                    fate.times -= 1
-                self._active = [each for each in self._active if each.times != 0]
-                return fate
-        return None
+        fate = self.foreseen(names)
+        if fate is not None and fate.times is not None:
+            fate.times -= 1
+            self._active = [each for each in self._active if each.times != 0]
+        return fate

@@ -1,7 +1,7 @@
 """What Razorpay's answers mean: its errors by their table, and answers that are not what was asked for."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -19,6 +19,7 @@ from app.providers.failures import (
     masked,
 )
 from app.providers.http import retry_after
+from app.providers.payments.entities import GatewayPayment
 
 NAME: Final = "razorpay"
 
@@ -38,6 +39,22 @@ M = TypeVar("M", bound=BaseModel)
 
 class ReceiptTaken(ProviderRefused):
     """There is an order with this receipt already, and the account allows only one."""
+
+
+class DebitRefused(ProviderRefused):
+    """A request to pay was refused, and its order has `payments` that failed: banks may authorise them late."""
+
+    def __init__(
+        self,
+        provider: str,
+        code: str,
+        message: str,
+        *,
+        payments: Sequence[GatewayPayment],
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(provider, code, message, request_id=request_id)
+        self.payments = payments
 
 
 class _Error(BaseModel):

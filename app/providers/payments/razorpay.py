@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from app.providers.failures import (
     ProviderRefused,
 )
 from app.providers.http import exchange
-from app.providers.payments.answers import NAME, ReceiptTaken, demand, failure, parsed
+from app.providers.payments.answers import NAME, DebitRefused, ReceiptTaken, demand, failure, parsed
 from app.providers.payments.entities import (
     CURRENCY,
     AcceptedDebit,
@@ -153,7 +153,8 @@ class Razorpay:
         """Ask once for the order to be paid by the mandate; the payment's id. It is taken on then, not paid: read it.
 
         There is no idempotency key, so nobody may ask again before `payments_of` has said what became of it.
-        ProviderRefused says that the order is not paid and no payment of it is under way, which was asked about.
+        ProviderRefused says that the order is not paid and no payment of it is under way, which was asked about;
+        as DebitRefused it tells of payments that failed.
         """
         body = {
             "email": debit.email,
@@ -170,7 +171,10 @@ class Razorpay:
         try:
             answer = await self._post("/payments/create/recurring", body, hide=(debit.email, debit.contact))
         except ProviderRefused as refusal:
-            await self._confirm(refusal, order_id, amount)
+            if payments := await self._failed_payments(refusal, order_id, amount):
+                raise DebitRefused(
+                    self.name, refusal.code, refusal.message, payments=payments, request_id=refusal.request_id
+                ) from refusal
             raise
         accepted = parsed(AcceptedDebit, answer)
         if accepted.razorpay_order_id is not None:
@@ -200,7 +204,9 @@ class Razorpay:
             raise NotListedYet(self.name, taken.code, taken.message, retry_after=_LISTED_AFTER) from taken
         return order
 
-    async def _confirm(self, refusal: ProviderRefused, order_id: GatewayOrderId, amount: Paise) -> None:
+    async def _failed_payments(
+        self, refusal: ProviderRefused, order_id: GatewayOrderId, amount: Paise
+    ) -> Sequence[GatewayPayment]:
         """Raises ProviderOutcomeUnknown unless the order is as unpaid as a refusal of its charge makes one believe.
 
         An earlier request may have gone through although its answer was lost, and this be why a second was refused.
@@ -213,6 +219,7 @@ class Razorpay:
         standing = standing_of_order(payments)
         if payments and standing is not Standing.REFUSED:
             raise _doubted(refusal, f"the order has payments: {standing}") from refusal
+        return payments
 
     async def _post(self, path: str, body: Mapping[str, Any], *, hide: Collection[str] = ()) -> httpx.Response:
         answer = await self._exchange(self._client.build_request("POST", f"{self._url}{path}", json=body))

@@ -78,7 +78,7 @@ class Charging:
         raise ChargeContended(key)
 
     async def _step(self, record: ChargeRecord, hold: Hold, look: int | None) -> ChargeRecord | None:
-        """Where it leads from there; None where others had moved it."""
+        """Where it leads from there; None where it was moved and has to be looked at again."""
         if record.state in ("planned", "notified"):
             why = await self.watch.why_paused(record.delivery_date)
             if why is not None:
@@ -93,10 +93,10 @@ class Charging:
             case _, "skipped":
                 return record
             case _, "planned" | "notified":
-                return await self.mandates.begin(record, hold)
+                return await self.mandates.begin(record)
             case _, "submitting" if record.payer is None:
                 return await self.mandates.submit(record, hold, look)
             case _, "refused" if not may_still_be_paid(record, self.now()):
                 return record
             case _:
-                return await self.mandates.ask(record, hold, look)
+                return await self.mandates.ask(record, look)

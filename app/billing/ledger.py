@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from enum import Enum, auto
 from typing import Any, TypeVar
 
 import structlog
@@ -33,16 +32,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 # How far back refusals in a row are looked for, for each of them: a weekly delivery, and one that was skipped.
 _DAYS_BACK_EACH = 14
-
-
-class Begun(Enum):
-    """What became of the wish to begin a charge."""
-
-    YES = auto()
-    # An earlier debit of the same mandate is under way.
-    WAITS = auto()
-    # Somebody else took it on, or gave it up.
-    NOT_PLANNED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +83,19 @@ class ChargeLedger:
         """The charge as it stands; None where that delivery was never planned."""
         return await _or_later(key, self._find.submit(key))
 
-    async def begin(self, record: ChargeRecord) -> Begun:
-        """Puts a planned charge on record as being charged, by the mandate that there is now.
+    async def begin(self, record: ChargeRecord) -> bool:
+        """Puts a planned charge on record as being charged, by the mandate of the record.
 
-        Where that has to wait for another debit it will come back by itself.
+        True where it waits instead: for an earlier debit of the mandate, by whose end it comes back by itself. Nothing
+        happens where anything is otherwise by now than on the record: where it stands, that it is still wanted, by whom
+        and from which mandate.
         """
         return await _or_later(record.key, self._begin.submit(record))
 
-    async def begin_again(self, record: ChargeRecord) -> bool:
-        """The same for one that nobody tried to pay, by the gateway's word; False where somebody was faster."""
+    async def begin_again(self, record: ChargeRecord) -> None:
+        """The same for one that nobody tried to pay, by the gateway's word, unless somebody was faster."""
         async with self._database.session() as session:
-            begun = await session.scalar(statements.BEGIN_AGAIN, {**record.key._asdict(), "payer": record.payer})
-        return begun is not None
+            await session.execute(statements.BEGIN_AGAIN, {**record.key._asdict(), "payer": record.payer})
 
     async def take_right(self, right: Right) -> bool:
         """Whether the charge is this attempt's to have paid, by this order.
@@ -169,7 +159,7 @@ class ChargeLedger:
         found = {record.key: record for record in records}
         return [found.get(key) for key in keys]
 
-    async def _write_begins(self, records: Sequence[ChargeRecord]) -> Sequence[Begun]:
+    async def _write_begins(self, records: Sequence[ChargeRecord]) -> Sequence[bool]:
         keys = [record.key for record in records]
         parameters = {
             **keys_as_arrays(keys),
@@ -182,8 +172,7 @@ class ChargeLedger:
             await session.execute(statements.LOCK_TOKENS, {"tokens": parameters["tokens"]})
             begun_now = await session.execute(statements.BEGIN, parameters)
             waits = {ChargeKey(day, subscription_id): wait for day, subscription_id, wait in begun_now}
-        begun = {None: Begun.NOT_PLANNED, False: Begun.YES, True: Begun.WAITS}
-        return [begun[waits.get(key)] for key in keys]
+        return [waits.get(key, False) for key in keys]
 
     async def _write_rights(self, rights: Sequence[Right]) -> Sequence[bool]:
         parameters = {

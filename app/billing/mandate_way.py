@@ -8,10 +8,11 @@ from uuid import uuid4
 
 from app.billing.failures import ChargeLater, later
 from app.billing.finding import Finding, doubt, evidence_of, evidence_of_order, from_payment, from_payments, refusal
-from app.billing.ledger import Begun, ChargeLedger, Right
+from app.billing.ledger import ChargeLedger, Right
 from app.billing.record import ChargeRecord
 from app.billing.settling import Skip
 from app.billing.telling import NOT_CHARGED_IN_TIME
+from app.db.charges import SkipReason
 from app.deliveries.days import end_of_day
 from app.errors import NotDone
 from app.notify.recipients import HOME_COUNTRY, usable_email, usable_phone
@@ -35,8 +36,8 @@ Hold = Callable[[], None]
 class MandateWay:
     """Charges by our own orders and recurring payments.
 
-    `hold` raises where the job may be another worker's by now. What returns None found that others had moved the
-    charge: look at it again. Raises Unavailable where it has to wait, having done nothing.
+    `hold` raises where the job may be another worker's by now. What returns None has moved the charge, or found that
+    others had: look at it again. Raises Unavailable where it has to wait, having done nothing.
     """
 
     def __init__(
@@ -46,20 +47,16 @@ class MandateWay:
         self._gateway = gateway
         self._now = now
 
-    async def begin(self, record: ChargeRecord, hold: Hold) -> ChargeRecord | None:
-        """Charges a planned delivery; as it was where it has to wait for another debit of the mandate."""
+    async def begin(self, record: ChargeRecord) -> ChargeRecord | None:
+        """Begins to charge a planned delivery; as it was where it has to wait for another debit of the mandate."""
         if self._is_over(record):
             waited = record.token_id is not None
             return await self._ledger.settle(record, Skip("debit_under_way" if waited else "not_charged_in_time"))
-        if record.mandate_token_id is None:
-            return await self._ledger.settle(record, Skip("mandate_missing"))
-        begun = await self._ledger.begin(record)
-        if begun is Begun.NOT_PLANNED:
-            return None
-        record = replace(record, token_id=record.mandate_token_id)
-        if begun is Begun.WAITS:
-            return record
-        return await self.submit(replace(record, state="submitting"), hold)
+        why = _why_unwanted(record)
+        if why is not None:
+            return await self._ledger.settle(record, Skip(why))
+        waits = await self._ledger.begin(record)
+        return replace(record, token_id=record.mandate_token_id) if waits else None
 
     async def submit(self, record: ChargeRecord, hold: Hold, look: int | None = None) -> ChargeRecord | None:
         """Goes on with a charge that is on record as being submitted, and that nobody has the right to have paid."""
@@ -74,6 +71,12 @@ class MandateWay:
             return await self._settle_paid(record, order, look)
         if self._is_over(record):
             return await self._ledger.settle(record, _not_in_time(order), look)
+        why = _why_unwanted(record)
+        if why is None and record.token_id != record.mandate_token_id:
+            # Its customer is that of another mandate by now.
+            why = "mandate_missing"
+        if why is not None:
+            return await self._ledger.settle(record, Skip(why))
         right = Right(record.key, order.id, uuid4().hex)
         if not await self._ledger.take_right(right):
             return None
@@ -85,14 +88,14 @@ class MandateWay:
         paying = replace(record, razorpay_order_id=order.id, payer=right.payer, paying_since=self._now())
         return await self._ledger.settle(paying, await self._pay(paying, right), look)
 
-    async def ask(self, record: ChargeRecord, hold: Hold, look: int | None) -> ChargeRecord | None:
-        """Settles a charge by what the gateway says of it; has it paid anew where nobody can have tried to."""
+    async def ask(self, record: ChargeRecord, look: int | None) -> ChargeRecord | None:
+        """Settles a charge by what the gateway says of it; begins it anew where nobody can have tried to pay it."""
         order_id = record.razorpay_order_id
         try:
             if order_id is None:
                 found = await self._gateway.find_order(record.receipt, record.amount_paise)
                 if found is None:
-                    return await self._go_on_unpaid(record, None, hold, look)
+                    return await self._go_on_unpaid(record, None, look)
                 order_id = found.id
             payments = await self._gateway.payments_of(order_id, amount=record.amount_paise)
             if payments:
@@ -102,7 +105,7 @@ class MandateWay:
             return await self._ledger.settle(record, doubt(failed, order_id, None), look)
         except NotDone as failed:
             raise later(record.key, failed) from failed
-        return await self._go_on_unpaid(record, order, hold, look)
+        return await self._go_on_unpaid(record, order, look)
 
     async def _order(self, record: ChargeRecord) -> GatewayOrder:
         """The order that is to be paid: our own, or the one that an earlier call made without our hearing of it.
@@ -175,7 +178,7 @@ class MandateWay:
         return await self._ledger.settle(record, from_payments(order.id, payments), look)
 
     async def _go_on_unpaid(
-        self, record: ChargeRecord, order: GatewayOrder | None, hold: Hold, look: int | None
+        self, record: ChargeRecord, order: GatewayOrder | None, look: int | None
     ) -> ChargeRecord | None:
         """What to do about a charge that has no payment at the gateway."""
         now = self._now()
@@ -188,9 +191,8 @@ class MandateWay:
         if record.state == "unknown" and is_untried and (since is None or now >= since + LOST_AFTER):
             if self._is_over(record):
                 return await self._ledger.settle(record, _not_in_time(order), look)
-            if not await self._ledger.begin_again(record):
-                return None
-            return await self.submit(replace(record, state="submitting", payer=None, paying_since=None), hold, look)
+            await self._ledger.begin_again(record)
+            return None
         answer = {} if order is None else evidence_of_order(order)
         order_id = None if order is None else order.id
         nothing = Finding(Standing.UNKNOWN, answer, reason=INTERRUPTED, order_id=order_id)
@@ -198,6 +200,14 @@ class MandateWay:
 
     def _is_over(self, record: ChargeRecord) -> bool:
         return self._now() >= end_of_day(record.delivery_date)
+
+
+def _why_unwanted(record: ChargeRecord) -> SkipReason | None:
+    if not record.has_customer:
+        return "customer_inactive"
+    if not record.is_active:
+        return "subscription_inactive"
+    return "mandate_missing" if record.mandate_token_id is None else None
 
 
 def _not_in_time(order: GatewayOrder | None) -> Finding:

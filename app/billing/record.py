@@ -27,6 +27,7 @@ class ChargeKey(NamedTuple):
 class ChargeRecord:
     """A row of `tasks.charges`, and what the shop knows of its subscription by now.
 
+    `is_active` tells it of the subscription, `has_customer` of its customer.
     What is None of `mandate_*` and of the last ones does not exist (any more).
     """
 
@@ -54,6 +55,8 @@ class ChargeRecord:
     mandate_token_id: str | None
     mandate_method: str | None
     razorpay_subscription_id: GatewaySubscriptionId | None
+    is_active: bool
+    has_customer: bool
     frequency: SubscriptionFrequency | None
     start_date: date | None
     next_delivery_date: date | None
@@ -89,8 +92,9 @@ _COLUMNS = """
         c.reason, c.units_held, c.is_owed, c.razorpay_order_id, c.razorpay_payment_id, c.razorpay_invoice_id,
         c.order_id, c.token_id, c.payer, c.paying_since, c.looks, c.next_look_at,
         m.customer_id AS mandate_customer_id, m.token_id AS mandate_token_id, m.method AS mandate_method,
-        s.razorpay_subscription_id, CAST(s.plan_frequency AS text) AS frequency, s.start_date, s.next_delivery_date,
-        a.id AS address_id,
+        s.razorpay_subscription_id, coalesce(s.status = 'active', false) AS is_active,
+        coalesce(u.is_active, false) AS has_customer, CAST(s.plan_frequency AS text) AS frequency, s.start_date,
+        s.next_delivery_date, a.id AS address_id,
         concat_ws(chr(10), a.address_line1, a.address_line2, concat_ws(' ', a.city, a.postal_code)) AS address,
         u.email, u.phone, u.name AS customer_name, p.title AS product_name
 """

@@ -108,7 +108,7 @@ def settlement(
     a unit could be taken again for a charge that `wants_unit`.
     """
     if isinstance(conclusion, Skip):
-        return _skipped(record, conclusion, terms) if record.state in ("planned", "notified") else None
+        return _skipped(record, conclusion, terms) if _is_untouched(record) else None
     if record.state == "skipped":
         return _owed(record, conclusion, terms, now, look)
     state = _state_after(record, conclusion.standing)
@@ -213,8 +213,13 @@ def _refused(record: ChargeRecord, finding: Finding, terms: SettlingTerms) -> _S
     return _Step(reason, 0, order, PaymentStatus.FAILED if has_order else None, jobs)
 
 
+def _is_untouched(record: ChargeRecord) -> bool:
+    """Whether nobody can have had it paid."""
+    return record.state in ("planned", "notified") or (record.state == "submitting" and record.payer is None)
+
+
 def _skipped(record: ChargeRecord, skip: Skip, terms: SettlingTerms) -> Settlement:
-    jobs = telling.skipped(record, terms.correspondence, skip.reason)
+    jobs = telling.skipped(record, terms.correspondence, skip.reason) if record.has_customer else []
     if record.way == "invoice":
         # It may be paid for all the same, and is owed then.
         jobs.append(NewJob(terms.charging, _arguments(record), f"delivery:{record.key}:owed"))

@@ -27,18 +27,24 @@ LOCK_CHARGES = text(f"""
     ORDER BY c.delivery_date, c.subscription_id FOR UPDATE OF c
 """)  # noqa: S608
 # One that must wait keeps the token that it waits for, by which the end of the earlier debit finds it, and comes back
-# at the end of its day in any case.
+# at the end of its day in any case. What was announced for another mandate than that is charged by an order of its own.
 BEGIN = text(f"""
     WITH wanted AS (
         SELECT DISTINCT * FROM unnest(CAST(:days AS date[]), CAST(:subscriptions AS integer[]), CAST(:tokens AS text[]),
             CAST(:ends AS timestamptz[])) AS wanted (delivery_date, subscription_id, token_id, ends_at)
     ), ranked AS (
-        SELECT wanted.*, row_number() OVER (PARTITION BY wanted.token_id ORDER BY delivery_date, subscription_id) > 1
-            OR EXISTS (
+        SELECT wanted.*,
+            row_number() OVER (PARTITION BY wanted.token_id ORDER BY c.delivery_date, c.subscription_id) > 1 OR EXISTS (
                 SELECT FROM tasks.charges other
                 WHERE other.token_id = wanted.token_id AND other.state IN {DEBIT_STATES}
-            ) AS waits
+            ) AS waits,
+            c.state = 'notified' AND n.token_id IS DISTINCT FROM wanted.token_id AS is_others
         FROM wanted JOIN tasks.charges c USING (delivery_date, subscription_id)
+        JOIN subscriptions s ON s.id = c.subscription_id AND s.status = 'active'
+        JOIN users u ON u.id = c.user_id AND u.is_active
+        JOIN tasks.mandates m ON m.subscription_id = c.subscription_id AND m.token_id = wanted.token_id
+        LEFT JOIN tasks.debit_notices n
+            ON n.delivery_date = c.delivery_date AND n.subscription_id = c.subscription_id
         WHERE c.state IN {WAITING_STATES}
     ), come_back AS (
         INSERT INTO tasks.outbox (task, kwargs, key, not_before)
@@ -49,7 +55,9 @@ BEGIN = text(f"""
         ON CONFLICT (key) DO NOTHING
     )
     UPDATE tasks.charges c
-    SET state = CASE WHEN waits THEN c.state ELSE 'submitting' END, token_id = ranked.token_id
+    SET state = CASE WHEN waits THEN c.state ELSE 'submitting' END, token_id = ranked.token_id,
+        receipt = CASE WHEN is_others AND NOT waits THEN c.receipt || '-own' ELSE c.receipt END,
+        razorpay_order_id = CASE WHEN NOT is_others OR waits THEN c.razorpay_order_id END
     FROM ranked
     WHERE c.delivery_date = ranked.delivery_date AND c.subscription_id = ranked.subscription_id
         AND c.state IN {WAITING_STATES}
@@ -75,7 +83,6 @@ BEGIN_AGAIN = text("""
     UPDATE tasks.charges SET state = 'submitting', payer = NULL, paying_since = NULL
     WHERE delivery_date = :delivery_date AND subscription_id = :subscription_id
         AND state = 'unknown' AND payer IS NOT DISTINCT FROM CAST(:payer AS text)
-    RETURNING true
 """)
 SETTLE = text("""
     WITH settled AS MATERIALIZED (

@@ -24,6 +24,8 @@ SkipReason = Literal[
     "mandate_expired",
     "mandate_too_small",
     "no_stock",
+    # Planned, and given up because the customer wants no deliveries any more.
+    "subscription_inactive",
     # Planned, and given up at the end of its day: an earlier debit of the same mandate was not settled, its run was
     # held back, or nobody came to charge it.
     "debit_under_way",
@@ -50,7 +52,8 @@ TRANSITIONS: Mapping[Way, Mapping[ChargeState, Set[ChargeState]]] = {
         **_SETTLING,
         "planned": {"notified", "submitting", "skipped"},
         "notified": {"submitting", "skipped"},
-        "submitting": {"pending", "captured", "refused", "unknown"},
+        # It is given up only where nobody has had the right to have it paid.
+        "submitting": {"pending", "captured", "refused", "unknown", "skipped"},
         # Where the gateway has said that its order was never tried to be paid.
         "unknown": {"submitting", *_SETTLING["unknown"]},
     },

@@ -64,6 +64,11 @@ _ENGLISH: Mapping[str, Skip] = {
         "Please set up autopay again with a higher limit.",
     ),
     "no_stock": Skip("out of stock", "It was out of stock for that day", GOES_ON),
+    "subscription_inactive": Skip(
+        "your subscription is inactive",
+        "Your subscription is paused or has ended",
+        "If you want deliveries again, please start your subscription again.",
+    ),
     "debit_under_way": Skip(
         "earlier payment is under way",
         "The payment for an earlier delivery was still under way",
@@ -116,6 +121,11 @@ _HINDI: Mapping[str, Skip] = {
         "कृपया ज़्यादा सीमा के साथ ऑटोपे फिर से सेट करें।",
     ),
     "no_stock": Skip("स्टॉक ख़त्म हो गया", "उस दिन के लिए इसका स्टॉक ख़त्म हो गया", GOES_ON_HI),
+    "subscription_inactive": Skip(
+        "आपका सब्सक्रिप्शन चालू नहीं है",
+        "आपका सब्सक्रिप्शन रुका हुआ है या समाप्त हो चुका है",
+        "फिर से डिलीवरी पाने के लिए कृपया अपना सब्सक्रिप्शन दोबारा शुरू करें।",
+    ),
     "debit_under_way": Skip(
         "पिछला भुगतान पूरा नहीं हुआ",
         "पिछली डिलीवरी का भुगतान तब तक पूरा नहीं हुआ था",

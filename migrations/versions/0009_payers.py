@@ -37,7 +37,8 @@ _DRAWN = """
     ('invoice', 'unknown', 'refused')
 """
 _ALSO_DRAWN = """,
-    ('invoice', 'planned', 'unknown')
+    ('invoice', 'planned', 'unknown'),
+    ('mandate', 'submitting', 'skipped')
 """
 _KEEP_CHARGE = """
 CREATE OR REPLACE FUNCTION tasks.keep_charge() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -53,7 +54,7 @@ BEGIN
     IF (NEW.delivery_date, NEW.subscription_id, NEW.user_id, NEW.product_id, NEW.way, NEW.amount_paise,
         NEW.receipt, NEW.planned_at)
         IS DISTINCT FROM (OLD.delivery_date, OLD.subscription_id, OLD.user_id, OLD.product_id, OLD.way,
-        OLD.amount_paise, OLD.receipt, OLD.planned_at)
+        OLD.amount_paise, {receipt}, OLD.planned_at)
     THEN
         RAISE EXCEPTION 'charge % stays for what it was planned', OLD.receipt
             USING ERRCODE = 'integrity_constraint_violation';
@@ -73,6 +74,10 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$
+"""
+# An order that was announced for another mandate has the receipt already.
+_OWN_RECEIPT = """
+        CASE WHEN OLD.state = 'notified' AND NEW.receipt = OLD.receipt || '-own' THEN NEW.receipt ELSE OLD.receipt END
 """
 
 
@@ -103,11 +108,11 @@ def upgrade() -> None:
     )
     op.add_column("debit_notices", sa.Column("token_id", sa.Text(), nullable=True), schema="tasks")
     op.add_column("debit_notices", sa.Column("refusal", sa.Text(), nullable=True), schema="tasks")
-    op.execute(_KEEP_CHARGE.replace("{drawn}", _DRAWN + _ALSO_DRAWN))
+    op.execute(_KEEP_CHARGE.replace("{drawn}", _DRAWN + _ALSO_DRAWN).replace("{receipt}", _OWN_RECEIPT.strip()))
 
 
 def downgrade() -> None:
-    op.execute(_KEEP_CHARGE.replace("{drawn}", _DRAWN))
+    op.execute(_KEEP_CHARGE.replace("{drawn}", _DRAWN).replace("{receipt}", "OLD.receipt"))
     op.drop_column("debit_notices", "refusal", schema="tasks")
     op.drop_column("debit_notices", "token_id", schema="tasks")
     op.drop_index("charges_waiting_token_idx", table_name="charges", schema="tasks")

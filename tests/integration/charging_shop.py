@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -136,6 +136,17 @@ class ChargingShop:
                 order=order.id,
             )
         self.transport.requests.clear()
+
+    async def replace_mandate(self, number: int = 1) -> None:
+        """The customer gives another one, in the name of another customer at Razorpay, and revokes the first."""
+        books = self.fakes.razorpay.books
+        earlier = books.mandates[f"token_{number - 1}"]
+        books.mandates[earlier.token_id] = replace(earlier, status="cancelled")
+        books.mandates["token_new"] = Mandate(customer_id="cust_new", token_id="token_new")
+        await self.shop.sql(
+            "UPDATE tasks.mandates SET customer_id = 'cust_new', token_id = 'token_new' WHERE subscription_id = :id",
+            id=number,
+        )
 
     async def plan(self, **options: Any) -> None:
         await self.shop.run(page=100, **options)

@@ -98,6 +98,7 @@ async def test_an_impossible_move_is_told_in_a_sentence(shop: DeliveryShop) -> N
         ("UPDATE tasks.charges SET amount_paise = 6900", "stays for what it was planned"),
         ("UPDATE tasks.charges SET subscription_id = 2", "stays for what it was planned"),
         ("UPDATE tasks.charges SET way = 'invoice'", "stays for what it was planned"),
+        ("UPDATE tasks.charges SET receipt = receipt || '-own'", "stays for what it was planned"),
         ("DELETE FROM tasks.charge_events", "is never changed"),
         ("UPDATE tasks.charge_events SET to_state = 'captured'", "is never changed"),
         ("UPDATE tasks.charges SET state = 'captured'", "charges_razorpay_payment_id_check"),

@@ -553,6 +553,76 @@ class TestPause:
         assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]
 
 
+class TestUnwanted:
+    """Planned, and by the time of its charge the customer wants none, or none from that mandate."""
+
+    @pytest.mark.parametrize(
+        ("change", "reason", "told"),
+        [
+            ("UPDATE subscriptions SET status = 'paused'", "subscription_inactive", [SKIPPED]),
+            ("UPDATE subscriptions SET status = 'cancelled'", "subscription_inactive", [SKIPPED]),
+            ("UPDATE users SET is_active = false WHERE role = 'consumer'", "customer_inactive", []),
+        ],
+    )
+    @pytest.mark.parametrize("is_begun", [False, True])
+    async def test_it_is_skipped_and_the_milk_is_in_stock_again(
+        self, shop: ChargingShop, change: str, reason: str, told: list[str], *, is_begun: bool
+    ) -> None:
+        await shop.open()
+        await shop.plan()
+        if is_begun:
+            shop.fakes.faults.add(Failure(provider=RAZORPAY, on="charge", status=429, times=1))
+            with pytest.raises(ChargeLater):
+                await shop.charge()
+        await shop.shop.sql(change)
+
+        charged = await shop.charge()
+
+        assert (charged.state, charged.reason, shop.fakes.razorpay.books.payments) == ("skipped", reason, {})
+        assert await shop.shop.stock() == {1: 1000}
+        assert await shop.told() == told
+
+    async def test_what_waits_for_the_refusal_that_pauses_its_subscription_is_skipped(self, shop: ChargingShop) -> None:
+        await shop.open(notices=False)
+        await shop.plan()
+        await shop.charge()
+        tomorrow = DAY + ONE_DAY
+        await shop.shop.run(tomorrow)
+        assert (await shop.charge(1, tomorrow)).state == "planned"
+        move(shop, "failed")
+        await shop.charge(by=shop.charging(pause_after=1))
+
+        charged = await shop.charge(1, tomorrow)
+
+        assert (charged.state, charged.reason) == ("skipped", "subscription_inactive")
+        assert len(shop.fakes.razorpay.books.payments) == 1
+
+    async def test_it_is_debited_from_the_mandate_that_replaced_the_announced_one(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.plan()
+        await shop.replace_mandate()
+
+        charged = await shop.charge()
+
+        [payment] = shop.fakes.razorpay.books.payments.values()
+        assert (charged.state, charged.token_id) == ("pending", "token_new")
+        assert payment.order.receipt == charged.receipt == "sub-1-20260302-own"
+
+    async def test_it_is_skipped_where_the_mandate_is_replaced_after_it_was_begun(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.plan()
+        shop.fakes.faults.add(Failure(provider=RAZORPAY, on="charge", status=429, times=1))
+        with pytest.raises(ChargeLater):
+            await shop.charge()
+        await shop.replace_mandate()
+
+        charged = await shop.charge()
+
+        assert (charged.state, charged.reason) == ("skipped", "mandate_missing")
+        assert shop.fakes.razorpay.books.payments == {}
+        assert await shop.faults() == []
+
+
 class TestSingle:
     """Deliveries that no run has planned."""
 

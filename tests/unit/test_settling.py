@@ -61,6 +61,8 @@ def charge(state: ChargeState, **others: Any) -> ChargeRecord:
         "mandate_token_id": "token_1",
         "mandate_method": "upi",
         "razorpay_subscription_id": GatewaySubscriptionId("sub_1"),
+        "is_active": True,
+        "has_customer": True,
         "frequency": SubscriptionFrequency.DAILY,
         "start_date": DAY,
         "next_delivery_date": DAY + timedelta(days=1),
@@ -201,7 +203,10 @@ def test_looks_go_on_only_by_their_last_one() -> None:
 def test_only_what_was_not_begun_can_be_skipped(state: ChargeState) -> None:
     settled = settlement(charge(state), Skip("run_paused"), TERMS, now=NOON)
 
+    unpaid = settlement(charge(state, payer=None), Skip("subscription_inactive"), TERMS, now=NOON)
+
     assert (settled is not None) == (state in ("planned", "notified"))
+    assert (unpaid is not None) == (state in ("planned", "notified", "submitting"))
     if settled is not None:
         assert (settled.state, settled.units_back, told(settled)) == ("skipped", 1, ["skipped"])
 

@@ -50,7 +50,7 @@ class DebitRefused(ProviderRefused):
         code: str,
         message: str,
         *,
-        payments: Sequence[GatewayPayment],
+        payments: Sequence[GatewayPayment] = (),
         request_id: str | None = None,
     ) -> None:
         super().__init__(provider, code, message, request_id=request_id)

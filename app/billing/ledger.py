@@ -123,10 +123,13 @@ class ChargeLedger:
         except (DatabaseUnavailable, DBAPIError) as error:
             log.warning("charge.right_kept", charge=str(right.key), error=type(error).__name__)
 
-    async def settle(self, record: ChargeRecord, outcome: Finding | Skip, look: int | None = None) -> ChargeRecord:
+    async def settle(
+        self, record: ChargeRecord, outcome: Finding | Skip, look: int | None = None
+    ) -> ChargeRecord | None:
         """Writes down what follows from what was found out, in one transaction; the charge as it stands then.
 
-        Waits for as long as PostgreSQL is away.
+        None where others have moved it since, so that it has to be found out anew. Waits for as long as PostgreSQL is
+        away.
         """
         return await asyncio.shield(self._settle.submit(Conclusion(record, outcome, look)))
 
@@ -186,7 +189,7 @@ class ChargeLedger:
             taken = {row.payer for row in await session.execute(statements.TAKE_RIGHT, parameters)}
         return [right.payer in taken for right in rights]
 
-    async def _write_settlements(self, conclusions: Sequence[Conclusion]) -> Sequence[ChargeRecord]:
+    async def _write_settlements(self, conclusions: Sequence[Conclusion]) -> Sequence[ChargeRecord | None]:
         # Two of one charge see each other's effect.
         first, rest = _without_doubles(conclusions)
         settled = {id(conclusion): record for conclusion, record in zip(first, await self._write(first), strict=True)}
@@ -194,7 +197,7 @@ class ChargeLedger:
             [settled[id(conclusion)]] = await self._write([conclusion])
         return [settled[id(conclusion)] for conclusion in conclusions]
 
-    async def _write(self, conclusions: Sequence[Conclusion]) -> Sequence[ChargeRecord]:
+    async def _write(self, conclusions: Sequence[Conclusion]) -> Sequence[ChargeRecord | None]:
         keys = [conclusion.record.key for conclusion in conclusions]
         tokens = [conclusion.record.token_id for conclusion in conclusions if conclusion.record.token_id]
         async with self._database.session() as session:
@@ -204,20 +207,27 @@ class ChargeLedger:
             await session.execute(statements.LOCK_CHARGES, keys_as_arrays(keys))
             found = await session.execute(RECORDS, keys_as_arrays(keys))
             records = {record.key: record for record in map(ChargeRecord.of, found)}
-            decided = [await self._decide(session, conclusion, records) for conclusion in conclusions]
+            overtaken = {
+                conclusion.record.key
+                for conclusion in conclusions
+                if _is_overtaken(conclusion, records[conclusion.record.key])
+            }
+            decided = [
+                None if conclusion.record.key in overtaken else await self._decide(session, conclusion, records)
+                for conclusion in conclusions
+            ]
             settlements = [each for each in decided if each is not None]
             orders = await self._write_down(session, settlements) if settlements else {}
         for each in settlements:
             _log(each)
-        return [records[key] if each is None else _after(each, orders) for key, each in zip(keys, decided, strict=True)]
+        after = {each.before.key: _after(each, orders) for each in settlements}
+        return [None if key in overtaken else after.get(key, records[key]) for key in keys]
 
     async def _decide(
         self, session: AsyncSession, conclusion: Conclusion, records: Mapping[ChargeKey, ChargeRecord]
     ) -> Settlement | None:
         record, now = records[conclusion.record.key], self._now()
         has_unit = wants_unit(record, conclusion.outcome, now) and await take_one(session, record.product_id)
-        if _is_overtaken(conclusion, record):
-            return None
         return settlement(record, conclusion.outcome, self._terms, now=now, look=conclusion.look, has_unit=has_unit)
 
     async def _write_down(self, session: AsyncSession, settlements: Sequence[Settlement]) -> Mapping[ChargeKey, Any]:

@@ -167,7 +167,7 @@ class MandateWay:
             answer = {"order_id": order_id, "payment_id": payment_id, **evidence_of(failed)}
             return Finding(Standing.PENDING, answer, order_id=order_id, payment_id=payment_id)
 
-    async def _settle_paid(self, record: ChargeRecord, order: GatewayOrder, look: int | None) -> ChargeRecord:
+    async def _settle_paid(self, record: ChargeRecord, order: GatewayOrder, look: int | None) -> ChargeRecord | None:
         """By the payments of an order that somebody has tried to pay, whoever it was."""
         try:
             payments = await self._gateway.payments_of(order.id, amount=record.amount_paise)

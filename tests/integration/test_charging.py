@@ -318,6 +318,22 @@ async def test_what_nobody_can_tell_waits_for_a_person_in_the_end(shop: Charging
     assert await shop.faults() == []
 
 
+async def test_a_look_that_somebody_overtakes_comes_again(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    lose(shop, "/recurring", after=False)
+    await shop.charge()
+
+    async def submit_again(request: httpx.Request) -> None:
+        if request.url.path.endswith("/payments"):
+            await shop.shop.sql("UPDATE tasks.charges SET state = 'submitting', paying_since = :now", now=shop.now)
+
+    shop.transport.before = submit_again
+
+    with pytest.raises(ChargeLater, match="somebody is having it paid"):
+        await shop.look()
+
+
 async def test_asking_by_hand_leaves_the_looks_as_they_are(shop: ChargingShop) -> None:
     await shop.open()
     shop.fakes.razorpay.fates.add(Fate(becomes="created"))

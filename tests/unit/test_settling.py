@@ -199,6 +199,17 @@ def test_looks_go_on_only_by_their_last_one() -> None:
     assert (last.looks, last.next_look_at, last.reason) == (2, None, "asked_in_vain")
 
 
+def test_a_look_that_did_not_come_is_made_up_for() -> None:
+    waiting = charge("pending", looks=1, next_look_at=NOON)
+
+    late = settlement(waiting, found(Standing.PENDING), TERMS, now=NOON + timedelta(minutes=59))
+    lost = settlement(waiting, found(Standing.PENDING), TERMS, now=NOON + timedelta(hours=1))
+
+    assert late is None
+    assert lost is not None
+    assert (lost.looks, lost.next_look_at, told(lost)) == (2, NOON + timedelta(hours=3), ["look:2"])
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_only_what_was_not_begun_can_be_skipped(state: ChargeState) -> None:
     settled = settlement(charge(state), Skip("run_paused"), TERMS, now=NOON)

@@ -14,6 +14,7 @@ from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.settling import Skip, may_still_be_paid
 from app.billing.single import NotDue, plan_single
 from app.billing.watch import RunWatch
+from app.db.charges import WAITING_STATES
 from app.db.engine import Database
 from app.deliveries.days import end_of_day
 from app.deliveries.decisions import Terms
@@ -79,11 +80,12 @@ class Charging:
 
     async def _step(self, record: ChargeRecord, hold: Hold, look: int | None) -> ChargeRecord | None:
         """Where it leads from there; None where it was moved and has to be looked at again."""
-        if record.state in ("planned", "notified"):
+        is_planned = record.state in WAITING_STATES
+        if is_planned or (record.state == "submitting" and record.payer is None):
             why = await self.watch.why_paused(record.delivery_date)
-            if why is not None:
-                if self.now() < end_of_day(record.delivery_date):
-                    raise RunPaused(record.key, why)
+            if why is not None and self.now() < end_of_day(record.delivery_date):
+                raise RunPaused(record.key, why)
+            if why is not None and is_planned:
                 return await self.ledger.settle(record, Skip("run_paused"))
         match record.way, record.state:
             case _, "captured":

@@ -14,7 +14,7 @@ from app.billing.settling import Skip
 from app.billing.telling import NOT_CHARGED_IN_TIME
 from app.db.charges import SkipReason
 from app.deliveries.days import end_of_day
-from app.errors import NotDone
+from app.errors import NotDone, Unavailable
 from app.notify.recipients import HOME_COUNTRY, usable_email, usable_phone
 from app.providers.failures import ProviderFailure, ProviderOutcomeUnknown, ProviderRefused
 from app.providers.payments.entities import GatewayOrder, GatewayOrderId, GatewayPaymentId
@@ -66,6 +66,11 @@ class MandateWay:
             return await self._ledger.settle(record, refusal(refused, None), look)
         except ProviderOutcomeUnknown as failed:
             return await self._ledger.settle(record, doubt(failed, None, None), look)
+        except Unavailable:
+            if not self._is_over(record):
+                raise
+            # Nobody had the right to have it paid. What was paid before a backup was restored is looked for later.
+            return await self._ledger.settle(record, _not_in_time(None), look)
         if order.status != "created" or order.attempts:
             # Restored from a backup, or another system: what was paid before is what counts.
             return await self._settle_paid(record, order, look)

@@ -149,9 +149,13 @@ def wants_unit(record: ChargeRecord, conclusion: Finding | Skip, now: datetime) 
     return is_paid and record.state == "refused" and now < end_of_day(record.delivery_date)
 
 
-def may_still_be_paid(record: ChargeRecord, now: datetime) -> bool:
-    """Whether a refused charge may still turn out to be paid."""
-    return record.paying_since is not None and now < record.paying_since + LATE_AUTHORISATION + _LEEWAY
+def may_still_be_paid(record: ChargeRecord, now: datetime, reason: str | None = None) -> bool:
+    """Whether a charge that is refused, or is about to be for that reason, may still turn out to be paid."""
+    since = record.paying_since
+    if since is None and telling.NOT_CHARGED_IN_TIME in (record.reason, reason):
+        # As far as is on record here nobody had the right to; a restored backup does not know.
+        since = end_of_day(record.delivery_date)
+    return since is not None and now < since + LATE_AUTHORISATION + _LEEWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +295,6 @@ def _next_look(
     # The invoice of what was skipped may be paid later.
     if is_open or (state == "skipped" and finding.standing in (Standing.PENDING, Standing.UNKNOWN)):
         wait = follow_ups[record.looks] if record.looks < len(follow_ups) else None
-    elif state == "refused" and may_still_be_paid(record, now + _LATE_LOOKS_EVERY):
+    elif state == "refused" and may_still_be_paid(record, now + _LATE_LOOKS_EVERY, finding.reason):
         wait = _LATE_LOOKS_EVERY
     return (record.looks, None) if wait is None else (record.looks + 1, now + wait)

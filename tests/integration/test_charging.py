@@ -676,6 +676,47 @@ async def test_a_day_that_is_over_is_not_charged_any_more(shop: ChargingShop) ->
     assert await shop.faults() == []
 
 
+class TestOutageUntilTheEndOfItsDay:
+    """Begun, and Razorpay is away until nobody wants the milk any more."""
+
+    async def begin(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.plan()
+        shop.fakes.faults.add(Failure(provider=RAZORPAY, on="charge", status=429, times=1))
+        with pytest.raises(ChargeLater):
+            await shop.charge()
+
+    async def give_up(self, shop: ChargingShop) -> None:
+        shop.now = MIDNIGHT + timedelta(hours=18, minutes=30)
+        shop.fakes.faults.add(Failure(provider=RAZORPAY, on="lookup", status=500, times=1))
+        charged = await shop.charge()
+        assert (charged.state, charged.reason) == ("refused", "not_charged_in_time")
+
+    async def test_ends_the_charge_and_frees_its_mandate(self, shop: ChargingShop) -> None:
+        await self.begin(shop)
+
+        await self.give_up(shop)
+
+        assert await shop.shop.stock() == {1: 1000}
+        assert await shop.told() == [SKIPPED]
+        assert await shop.faults() == []
+
+    async def test_what_was_paid_before_a_backup_was_restored_is_found_later(self, shop: ChargingShop) -> None:
+        await self.begin(shop)
+        await shop.shop.sql("DROP TABLE IF EXISTS tasks.backup")
+        await shop.shop.sql("CREATE TABLE tasks.backup AS SELECT * FROM tasks.charges")
+        await shop.charge()
+        await shop.shop.sql("TRUNCATE tasks.charges, orders, payments, order_items, tasks.outbox CASCADE")
+        await shop.shop.sql("ALTER TABLE tasks.charges DISABLE TRIGGER USER")
+        await shop.shop.sql("INSERT INTO tasks.charges SELECT * FROM tasks.backup")
+        await shop.shop.sql("ALTER TABLE tasks.charges ENABLE TRIGGER USER")
+        await self.give_up(shop)
+
+        charged = await shop.look()
+
+        assert (charged.state, charged.is_owed, shop.captured()) == ("captured", True, 1)
+
+
 class TestBrake:
     """A run whose first charges go very unlike those of the runs before."""
 
@@ -712,6 +753,22 @@ class TestBrake:
 
         assert (charged.state, charged.reason) == ("skipped", "run_paused")
         assert await shop.faults() == []
+
+    async def test_holds_what_was_begun_and_nobody_had_paid(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.plan()
+        shop.fakes.faults.add(Failure(provider=RAZORPAY, on="charge", status=429, times=1))
+        with pytest.raises(ChargeLater):
+            await shop.charge()
+        await runs.pause(shop.shop.database, DAY, "a person wants to look")
+        shop.now += timedelta(seconds=2)
+
+        with pytest.raises(RunPaused):
+            await shop.charge()
+        await runs.resume(shop.shop.database, DAY, "asha")
+        shop.now += timedelta(seconds=2)
+
+        assert (await shop.charge()).state == "captured"
 
     async def test_has_its_pause_told_to_the_owner(self, shop: ChargingShop) -> None:
         await self.refused(shop, 110)

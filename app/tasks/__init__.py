@@ -1,6 +1,6 @@
 """The tasks of IndoStar Naturals. Importing this package declares them all."""
 
-from app.tasks import cleanup, notifications, owner_mail, reminders, reports, subscriptions
+from app.tasks import cleanup, notifications, owner_mail, reminders, reports, subscriptions, sweeping
 from app.tasks.registry import TASKS
 
-__all__ = ["TASKS", "cleanup", "notifications", "owner_mail", "reminders", "reports", "subscriptions"]
+__all__ = ["TASKS", "cleanup", "notifications", "owner_mail", "reminders", "reports", "subscriptions", "sweeping"]

@@ -12,6 +12,7 @@ from app.billing.ledger import ChargeLedger
 from app.billing.mandate_way import MandateWay
 from app.billing.notices import DebitNotices
 from app.billing.settling import SettlingTerms
+from app.billing.sweeping import CHARGING
 from app.billing.telling import SKIPPING, Correspondence
 from app.billing.watch import RunWatch
 from app.db.engine import Database
@@ -21,8 +22,7 @@ from app.providers.timed import CallHook
 from app.settings import Settings
 from app.tasks.run_news import RunNews
 
-# The tasks by which a delivery is charged, an open charge looked at again, and a debit announced.
-CHARGING = "process_single_subscription"
+# The tasks by which an open charge is looked at again, and a debit announced.
 FOLLOWING_UP = "follow_up_charge"
 ANNOUNCING = "announce_debit"
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
 from app.db.subscription_runs import SubscriptionRun
+from app.deliveries.days import end_of_day
 from app.deliveries.figures import planned_by, short_stock
 from app.jobs.task import Task
 from app.money import rupees_of
@@ -15,6 +16,7 @@ from app.notify.owners import owner_addresses
 from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task
 from app.tasks.reminders import send_subscription_renewal_reminders
 from app.tasks.reports import report_subscription_run
+from app.tasks.sweeping import sweep_charges
 
 # By then most charges have their outcome.
 REPORT_AFTER = timedelta(hours=2)
@@ -47,9 +49,11 @@ class RunNews:
             session, send_subscription_renewal_reminders, key=f"reminders:{tomorrow}", delivery_date=tomorrow
         )
         await self._have_it_reported(session, run, now)
+        await self._have_it_swept(session, run)
 
     async def braked(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has paused itself."""
+        await self._have_it_swept(session, run)
         await self._tell_owner(
             session,
             send_run_paused_task,
@@ -64,6 +68,10 @@ class RunNews:
         """A mail to each address; the further ones have keys of their own."""
         for number, address in enumerate(await owner_addresses(session, self._owners), start=1):
             await outbox.add(session, task, key=key if number == 1 else f"{key}:{number}", email=address, **facts)
+
+    async def _have_it_swept(self, session: AsyncSession, run: SubscriptionRun) -> None:
+        day = run.delivery_date
+        await outbox.add(session, sweep_charges, key=f"sweep:{day}", not_before=end_of_day(day), delivery_date=day)
 
     async def _have_it_reported(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         key = f"report:{run.delivery_date}"

@@ -14,6 +14,7 @@ from app.billing.effects import DeliveryCharges
 from app.billing.notices import Announced
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.single import NotDue
+from app.billing.sweeping import CHARGING
 from app.db.charges import WAITING_STATES, ChargeState
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
@@ -26,7 +27,7 @@ from app.jobs.task import Task, TaskRegistry
 from app.jobs.time_limits import SoftTimeLimitExceeded
 from app.money import rupees_of
 from app.settings import Settings
-from app.tasks.charging import ANNOUNCING, CHARGING, brake_bounds
+from app.tasks.charging import ANNOUNCING, brake_bounds
 from app.tasks.notifications import send_delivery_skipped_task
 from app.tasks.registry import TASKS, task
 from app.tasks.run_news import RunNews

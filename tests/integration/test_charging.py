@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.billing import sweeping
 from app.billing.effects import DeliveryCharges
 from app.billing.failures import ChargeLater, RunPaused, UnknownSubscription
 from app.billing.single import NotDue
+from app.billing.sweeping import sweep
 from app.billing.watch import RunWatch
 from app.deliveries import runs
 from app.dev.fakes.faults import Breakage, Failure, Refusal
@@ -24,7 +26,7 @@ from app.jobs.context import Resources
 from app.jobs.effects import PastJob
 from app.jobs.failures import LeaseRanOut
 from app.tasks.run_news import RunNews
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
+from tests.integration.charging_shop import CHARGING, MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
 from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY
 
 RAZORPAY = Provider.RAZORPAY
@@ -715,6 +717,37 @@ class TestOutageUntilTheEndOfItsDay:
         charged = await shop.look()
 
         assert (charged.state, charged.is_owed, shop.captured()) == ("captured", True, 1)
+
+
+class TestSweep:
+    """What is open when its day is over, and whose jobs may have died."""
+
+    async def test_is_taken_up_again_unless_a_look_is_to_come(self, shop: ChargingShop) -> None:
+        await shop.open(4, notices=False)
+        await shop.plan()
+        shop.fakes.razorpay.fates.add(Fate(becomes="captured", of=receipt(1)))
+        for number in (1, 2, 3):
+            await shop.charge(number)
+        shop.now = MIDNIGHT + timedelta(hours=19)
+        await shop.shop.sql("UPDATE tasks.charges SET next_look_at = :now WHERE subscription_id = 3", now=shop.now)
+
+        swept = [await sweep(shop.shop.database, DAY, shop.now) for _ in range(2)]
+
+        rows = await shop.shop.sql("SELECT task, key FROM tasks.outbox WHERE key LIKE '%left%' ORDER BY key")
+        assert swept == [2, 2]
+        assert [tuple(row) for row in rows] == [
+            (CHARGING, f"delivery:{number}:2026-03-02:left:2026-03-02") for number in (2, 4)
+        ]
+        assert (await shop.charge(4)).reason == "not_charged_in_time"
+        assert (await shop.charge(2)).looks == 2
+
+    async def test_goes_through_pages(self, shop: ChargingShop, monkeypatch: pytest.MonkeyPatch) -> None:
+        await shop.open(5, notices=False)
+        await shop.plan()
+        monkeypatch.setattr(sweeping, "PAGE", 2)
+
+        assert await sweep(shop.shop.database, DAY, MIDNIGHT + ONE_DAY) == 5
+        assert await sweep(shop.shop.database, DAY + ONE_DAY, MIDNIGHT + ONE_DAY) == 0
 
 
 class TestBrake:

@@ -240,6 +240,7 @@ class TestTask:
             "delivery:2:2026-03-02",
             "delivery:3:2026-03-02:skipped",
             "stock_out:2026-03-02:1",
+            "sweep:2026-03-02",
             "reminders:2026-03-03",
             "report:2026-03-02",
         }

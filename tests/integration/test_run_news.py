@@ -6,8 +6,10 @@ from itertools import count
 
 import pytest
 
+from app.billing.sweeping import CHARGING
 from app.db.engine import Database
 from app.db.outbox import OutboxJob
+from app.deliveries.days import end_of_day
 from app.dev.fakes import running_fakes
 from app.dev.fakes.inbox import Provider
 from app.jobs.context import Context
@@ -17,6 +19,7 @@ from app.tasks.reminders import send_subscription_renewal_reminders
 from app.tasks.reports import report_subscription_run
 from app.tasks.resources import open_resources
 from app.tasks.run_news import RunNews
+from app.tasks.sweeping import sweep_charges
 from tests.endings import ended_at
 from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
 from tests.settings import make_settings
@@ -34,8 +37,8 @@ async def shop(database_url: str) -> AsyncIterator[DeliveryShop]:
 
 
 async def news(shop: DeliveryShop) -> Sequence[OutboxJob]:
-    """The jobs but those that charge."""
-    return [job for job in await shop.jobs() if job.task != "process_single_subscription"]
+    """The jobs but those that charge, and that which takes up what they left behind."""
+    return [job for job in await shop.jobs() if job.task not in (CHARGING, sweep_charges.name)]
 
 
 async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_reports(shop: DeliveryShop) -> None:
@@ -64,6 +67,19 @@ async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_repor
     ]
     assert run.finished_at is not None
     assert [job.not_before for job in await news(shop)] == [None, None, None, run.finished_at + timedelta(hours=2)]
+
+
+@pytest.mark.parametrize("price", [68, 680])
+async def test_what_the_jobs_of_its_day_leave_behind_is_swept_when_that_is_over(shop: DeliveryShop, price: int) -> None:
+    await shop.open(200)
+    await shop.run(page=100)
+    await shop.sql("UPDATE products SET consumer_price = :price", price=price)
+
+    run = await shop.run(DAY + ONE_DAY, page=150, news=NEWS)
+
+    [job] = [job for job in await shop.jobs() if job.task == sweep_charges.name]
+    assert (run.paused_at is None) == (price == 68)
+    assert (job.not_before, job.kwargs) == (end_of_day(DAY + ONE_DAY), {"delivery_date": "2026-03-03"})
 
 
 async def test_each_owner_gets_a_note_of_their_own(shop: DeliveryShop) -> None:

@@ -1,0 +1,58 @@
+"""Taking up again what the jobs of a day have left behind: they can die, and their patience ends."""
+
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import text
+
+from app.db.charges import OPEN_STATES
+from app.db.engine import Database
+from app.db.shop import SubscriptionId
+
+# The task that charges a delivery; it stands above this package.
+CHARGING: Final = "process_single_subscription"
+# Charges in one transaction.
+PAGE = 2000
+# How late the next look at a charge may be; then its job has failed.
+_LATE = timedelta(hours=1)
+_SWEEP = text(f"""
+    WITH left_behind AS (
+        SELECT subscription_id, delivery_date FROM tasks.charges
+        WHERE delivery_date = :day AND subscription_id > :after AND state IN {OPEN_STATES}
+            AND (state IN ('planned', 'notified', 'submitting') OR next_look_at < :late)
+        ORDER BY subscription_id LIMIT :most
+    ), enqueued AS (
+        INSERT INTO tasks.outbox (task, kwargs, key)
+        SELECT CAST(:task AS text),
+            jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
+            concat_ws(':', 'delivery', subscription_id, delivery_date, 'left', CAST(:today AS date))
+        FROM left_behind ORDER BY subscription_id
+        ON CONFLICT (key) DO NOTHING
+    )
+    SELECT count(*), max(subscription_id) FROM left_behind
+""")  # noqa: S608 -- our own states
+
+
+async def sweep(database: Database, day: date, now: datetime) -> int:
+    """Enqueues the charging of all of that day that nobody is at any more; how many they are.
+
+    Its day has to be over, so that nothing is paid by it that is not paid yet. Called again on the same day it finds
+    the same, and enqueues nothing.
+    """
+    total, after = 0, SubscriptionId(0)
+    count: int
+    while True:
+        parameters = {
+            "day": day,
+            "after": after,
+            "late": now - _LATE,
+            "most": PAGE,
+            "task": CHARGING,
+            "today": now.date(),
+        }
+        async with database.session() as session:
+            count, last = (await session.execute(_SWEEP, parameters)).one()
+        total += count
+        if count < PAGE:
+            return total
+        after = last

@@ -24,7 +24,7 @@ _FIND = text("""
     SELECT n.amount_paise, n.razorpay_order_id, n.refusal, m.token_id,
         EXISTS (SELECT FROM tasks.charges c WHERE c.delivery_date = n.delivery_date
             AND c.subscription_id = n.subscription_id) AS is_charged,
-        coalesce(s.status = 'active', false) AS is_active
+        coalesce(s.status = 'active' AND s.product_id = n.product_id, false) AS is_expected
     FROM tasks.debit_notices n
     LEFT JOIN tasks.mandates m USING (subscription_id)
     LEFT JOIN subscriptions s ON s.id = n.subscription_id
@@ -55,7 +55,7 @@ class DebitNotices:
         """What became of the notice of that delivery's debit. Raises Unavailable where the gateway can't be asked."""
         async with self.database.session() as session:
             notice = (await session.execute(_FIND, key._asdict())).one_or_none()
-        if notice is None or notice.token_id is None or notice.is_charged or not notice.is_active:
+        if notice is None or notice.token_id is None or notice.is_charged or not notice.is_expected:
             return "not_needed"
         if notice.razorpay_order_id is not None:
             return "announced"

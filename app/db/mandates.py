@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Numeric, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.db.messages import OwnTable
-from app.db.shop import SubscriptionId
+from app.db.shop import ProductId, SubscriptionId
 
 
 class Mandate(OwnTable):
@@ -31,8 +31,8 @@ class DebitNotice(OwnTable):
     """A delivery whose debit the bank announces days ahead, and the amount that it announces.
 
     It is to be made while `razorpay_order_id` and `refusal` (the gateway's reason) are None. The announcement is of a
-    debit from `token_id`, and good for no other mandate. That it was made promises no delivery: the customer may pause
-    before the day, and the order then stays unpaid.
+    debit from `token_id` for `product_id`, and good for no other mandate or product. That it was made promises no
+    delivery: the customer may pause before the day, and the order then stays unpaid.
     """
 
     __tablename__ = "debit_notices"
@@ -41,6 +41,7 @@ class DebitNotice(OwnTable):
     # The date first, as in the charges.
     delivery_date: Mapped[date] = mapped_column(primary_key=True)
     subscription_id: Mapped[SubscriptionId] = mapped_column(primary_key=True, autoincrement=False)
+    product_id: Mapped[ProductId | None]
     amount_paise: Mapped[int] = mapped_column(BigInteger)
     token_id: Mapped[str | None]
     razorpay_order_id: Mapped[str | None]

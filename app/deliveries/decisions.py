@@ -69,9 +69,7 @@ DECISIONS = f"""
             p.stock_quantity - coalesce(given.units, 0) AS stock,
             CASE WHEN m.subscription_id IS NULL THEN 'invoice' ELSE 'mandate' END AS way,
             coalesce(n.amount_paise, CASE price WHEN 'NaN' THEN 0 ELSE CAST(price * 100 AS bigint) END) AS amount_paise,
-            -- What the bank announced of another mandate's token is good for nothing.
-            CASE WHEN n.token_id = m.token_id THEN n.razorpay_order_id END AS razorpay_order_id, m.max_amount,
-            m.expires_at, u.is_active AS has_customer, p.is_active AS has_product,
+            n.razorpay_order_id, m.max_amount, m.expires_at, u.is_active AS has_customer, p.is_active AS has_product,
             a.user_id = days.user_id AS has_address, btrim(days.razorpay_subscription_id) <> '' AS has_invoices
         FROM days
         JOIN users u ON u.id = days.user_id
@@ -81,8 +79,10 @@ DECISIONS = f"""
             SELECT CASE u.role WHEN 'distributor' THEN p.distributor_price ELSE p.consumer_price END AS price
         ) AS of_role
         LEFT JOIN tasks.mandates m ON m.subscription_id = days.id
+        -- What was announced of another product, or from another mandate's token, is good for nothing.
         LEFT JOIN tasks.debit_notices n
             ON n.delivery_date = days.delivery_date AND n.subscription_id = days.id AND m.subscription_id IS NOT NULL
+            AND n.product_id = days.product_id AND (n.razorpay_order_id IS NULL OR n.token_id = m.token_id)
         LEFT JOIN unnest(CAST(:given_products AS integer[]), CAST(:given_units AS integer[]))
             AS given (product_id, units) ON given.product_id = days.product_id
         WHERE NOT EXISTS (

@@ -19,8 +19,9 @@ _DELIVERED = text(
 _WRITE = text(
     f"""
     WITH written AS (
-        INSERT INTO tasks.debit_notices (delivery_date, subscription_id, amount_paise)
-        SELECT delivery_date, subscription_id, amount_paise FROM ({EXPECTED}) AS expected WHERE way = 'mandate'
+        INSERT INTO tasks.debit_notices (delivery_date, subscription_id, product_id, amount_paise)
+        SELECT delivery_date, subscription_id, product_id, amount_paise
+        FROM ({EXPECTED}) AS expected WHERE way = 'mandate'
         ORDER BY subscription_id
         ON CONFLICT (delivery_date, subscription_id) DO NOTHING
         RETURNING subscription_id, delivery_date
@@ -51,7 +52,7 @@ async def plan_notices(
     With a job of the task `announcing` for each, if one is named.
 
     Of subscriptions with `after < id <= last`: those with a mandate whose cadence brings them that day, as far as
-    can be told by now. The amount is today's and holds for the charge.
+    can be told by now. The amount is today's and holds for the charge, if that is of the same product.
     """
     then = Terms(terms.date + ahead)
     delivered = list(await session.scalars(_DELIVERED, {**then.parameters, "after": after, "last": last}))

@@ -29,7 +29,7 @@ _WRITE = text(
         INSERT INTO tasks.charges (delivery_date, subscription_id, user_id, product_id, way, amount_paise, receipt,
             state, reason, units_held, razorpay_order_id)
         SELECT delivery_date, subscription_id, user_id, product_id, way, amount_paise,
-            -- A receipt finds one order. That of a notice for another mandate has the plain one already.
+            -- A receipt finds one order. That of a notice for another mandate or product has the plain one already.
             'sub-' || subscription_id || '-' || to_char(delivery_date, 'YYYYMMDD') || CASE
                 WHEN state = 'planned' AND way = 'mandate' AND EXISTS (
                     SELECT FROM tasks.debit_notices n WHERE n.delivery_date = decided.delivery_date

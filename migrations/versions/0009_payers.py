@@ -107,6 +107,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('planned', 'notified') AND token_id IS NOT NULL"),
     )
     op.add_column("debit_notices", sa.Column("token_id", sa.Text(), nullable=True), schema="tasks")
+    op.add_column("debit_notices", sa.Column("product_id", sa.Integer(), nullable=True), schema="tasks")
     op.add_column("debit_notices", sa.Column("refusal", sa.Text(), nullable=True), schema="tasks")
     op.execute(_KEEP_CHARGE.replace("{drawn}", _DRAWN + _ALSO_DRAWN).replace("{receipt}", _OWN_RECEIPT.strip()))
 
@@ -114,6 +115,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute(_KEEP_CHARGE.replace("{drawn}", _DRAWN).replace("{receipt}", "OLD.receipt"))
     op.drop_column("debit_notices", "refusal", schema="tasks")
+    op.drop_column("debit_notices", "product_id", schema="tasks")
     op.drop_column("debit_notices", "token_id", schema="tasks")
     op.drop_index("charges_waiting_token_idx", table_name="charges", schema="tasks")
     op.drop_index("charges_debited_token_idx", table_name="charges", schema="tasks")

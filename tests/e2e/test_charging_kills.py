@@ -51,8 +51,8 @@ async def prepare(shop: ChargingShop, day: date) -> None:
         )
         razorpay.books.add_order(order)
         await shop.shop.sql(
-            "INSERT INTO tasks.debit_notices (delivery_date, subscription_id, amount_paise, token_id,"
-            " razorpay_order_id) VALUES (:day, :id, :paise, :token, :order)",
+            "INSERT INTO tasks.debit_notices (delivery_date, subscription_id, product_id, amount_paise,"
+            " token_id, razorpay_order_id) VALUES (:day, :id, 1, :paise, :token, :order)",
             day=day,
             id=number,
             paise=PRICE,

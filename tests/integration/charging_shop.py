@@ -127,8 +127,8 @@ class ChargingShop:
             wanted = OrderRequest(receipt(number), PRICE, {}, Notice(token, MIDNIGHT))
             order = await gateway.create_order(wanted)
             await self.shop.sql(
-                "INSERT INTO tasks.debit_notices (delivery_date, subscription_id, amount_paise, token_id,"
-                " razorpay_order_id) VALUES (:day, :id, :paise, :token, :order)",
+                "INSERT INTO tasks.debit_notices (delivery_date, subscription_id, product_id, amount_paise,"
+                " token_id, razorpay_order_id) VALUES (:day, :id, 1, :paise, :token, :order)",
                 day=DAY,
                 id=number,
                 paise=PRICE,

@@ -110,6 +110,7 @@ async def test_a_notice_is_good_for_no_other_mandate(shop: ChargingShop) -> None
     "change",
     [
         "UPDATE subscriptions SET status = 'paused'",
+        "UPDATE tasks.debit_notices SET product_id = 2",
         "DELETE FROM tasks.mandates",
         "DELETE FROM tasks.debit_notices",
     ],

@@ -173,5 +173,32 @@ async def test_a_notice_freezes_the_amount_days_ahead(shop: DeliveryShop) -> Non
     assert found == {2: ("planned", 6800, None), 3: ("notified", 6800, "order_3"), 4: ("planned", 7500, None)}
 
 
+async def test_a_notice_holds_for_its_product_and_its_mandate_alone(shop: DeliveryShop) -> None:
+    await shop.open(4, products=2)
+    await shop.sql("UPDATE subscriptions SET product_id = 1")
+    await shop.sql("INSERT INTO tasks.mandates SELECT n, 'cust', 'token', 'upi' FROM generate_series(1, 4) n")
+    await shop.run(notice_days=2)
+    await shop.sql(
+        "UPDATE tasks.debit_notices SET razorpay_order_id = 'order', token_id = 'token' WHERE subscription_id > 1"
+    )
+    await shop.sql("UPDATE products SET consumer_price = 75 + id")
+    await shop.sql("UPDATE subscriptions SET product_id = 2 WHERE id <= 2")
+    await shop.sql("UPDATE tasks.mandates SET token_id = 'token_new' WHERE subscription_id = 3")
+
+    await shop.run(DAY + 2 * ONE_DAY)
+
+    found = {
+        charge.subscription_id: (charge.state, charge.amount_paise, charge.receipt)
+        for charge in await shop.charges()
+        if charge.delivery_date == DAY + 2 * ONE_DAY
+    }
+    assert found == {
+        1: ("planned", 7700, "sub-1-20260304"),
+        2: ("planned", 7700, "sub-2-20260304-own"),
+        3: ("planned", 7600, "sub-3-20260304-own"),
+        4: ("notified", 6800, "sub-4-20260304"),
+    }
+
+
 async def next_dates(shop: DeliveryShop) -> Sequence[date]:
     return [row[0] for row in await shop.sql("SELECT next_delivery_date FROM subscriptions ORDER BY id")]

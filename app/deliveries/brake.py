@@ -16,12 +16,17 @@ LEAST_CHARGES = 100
 # How many of the latest answers are looked at: enough to tell, and soon over after an outage.
 ANSWERS = 1000
 
+# What was given up at the end of its day tells nothing of banks, and an answer that changed is no other charge.
 _LATEST_ENDS = text(
     """
     SELECT to_state, count(*) FROM (
-        SELECT delivery_date, from_state, to_state FROM tasks.charge_events ORDER BY id DESC LIMIT :answers
-    ) AS latest
-    WHERE delivery_date = :date AND from_state <> to_state AND to_state IN ('captured', 'refused', 'unknown')
+        SELECT DISTINCT ON (subscription_id) to_state, reason FROM (
+            SELECT * FROM tasks.charge_events ORDER BY id DESC LIMIT :answers
+        ) AS latest
+        WHERE delivery_date = :date AND from_state <> to_state
+        ORDER BY subscription_id, id DESC
+    ) AS last
+    WHERE to_state IN ('captured', 'unknown') OR to_state = 'refused' AND reason <> 'not_charged_in_time'
     GROUP BY to_state
     """
 )
@@ -38,11 +43,11 @@ class BrakeBounds:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What the last runs were like: the average charge in paise, None where there were none; per cent of outcomes."""
+    """What the last runs were like: the average charge in paise, per cent of outcomes; None where there were none."""
 
     paise: float | None
-    refused: float
-    unknown: float
+    refused: float | None
+    unknown: float | None
 
 
 async def usual_before(session: AsyncSession, day: date) -> Usual:
@@ -62,13 +67,13 @@ async def usual_before(session: AsyncSession, day: date) -> Usual:
     )
 
 
-def _percent(runs: Sequence[SubscriptionRun], state: str) -> float:
+def _percent(runs: Sequence[SubscriptionRun], state: str) -> float | None:
     outcomes = [run.outcomes for run in runs if run.outcomes]
     ended = sum(
         each.get(kind, {}).get("charges", 0) for each in outcomes for kind in ("captured", "refused", "unknown")
     )
     of_them = sum(each.get(state, {}).get("charges", 0) for each in outcomes)
-    return 100 * of_them / ended if ended else 0.0
+    return 100 * of_them / ended if ended else None
 
 
 async def why_brake(session: AsyncSession, run: SubscriptionRun, usual: Usual, bounds: BrakeBounds) -> str | None:
@@ -101,9 +106,10 @@ async def _outcomes(session: AsyncSession, day: date, usual: Usual, bounds: Brak
         ("unknown", usual.unknown, bounds.unknown_points),
     ):
         percent = 100 * counts.get(state, 0) / ended
-        if percent > before + allowed:
-            return (
-                f"of the latest {ended} charges {percent:.0f} % are {state}; in the last runs it was {before:.0f} %, "
-                f"and {allowed:g} points more are allowed"
-            )
+        if percent <= (before or 0) + allowed:
+            continue
+        found = f"of the latest {ended} charges {percent:.0f} % are {state}"
+        if before is None:
+            return f"{found}; there are no runs to compare it with, and {allowed:g} % are allowed"
+        return f"{found}; in the last runs it was {before:.0f} %, and {allowed:g} points more are allowed"
     return None

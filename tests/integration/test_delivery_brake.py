@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator
 from datetime import date
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from app.db.engine import Database
 from app.deliveries import runs
-from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
+from app.deliveries.brake import usual_before, why_brake
+from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY, DeliveryShop
 
 
 @pytest.fixture
@@ -70,7 +72,35 @@ async def test_outcomes_far_from_the_usual_stop_the_run(
     assert run.charges == (150 if is_braked else 200)
 
 
-async def settle(shop: DeliveryShop, day: date, state: str, most: int) -> None:
+async def test_a_charge_counts_once_and_the_first_run_is_compared_with_none(shop: DeliveryShop) -> None:
+    await shop.open(120)
+    await shop.run(page=200)
+    await settle(shop, DAY, "unknown", 40)
+    await settle(shop, DAY, "captured", 80)
+    async with shop.database.session() as session:
+        run, usual = await runs.lock(session, DAY), await usual_before(session, DAY)
+
+        before = await why_brake(session, run, usual, BOUNDS)
+        await session.execute(text("UPDATE tasks.charges SET state = 'captured' WHERE state = 'unknown'"))
+        after = await why_brake(session, run, usual, BOUNDS)
+
+    assert before == (
+        "of the latest 120 charges 33 % are unknown; there are no runs to compare it with, and 25 % are allowed"
+    )
+    assert after is None
+
+
+async def test_what_was_given_up_at_the_end_of_its_day_is_no_refusal(shop: DeliveryShop) -> None:
+    await shop.open(120)
+    await shop.run(page=200)
+    await settle(shop, DAY, "refused", 120, reason="not_charged_in_time")
+    async with shop.database.session() as session:
+        run, usual = await runs.lock(session, DAY), await usual_before(session, DAY)
+
+        assert await why_brake(session, run, usual, BOUNDS) is None
+
+
+async def settle(shop: DeliveryShop, day: date, state: str, most: int, *, reason: str = "told") -> None:
     """Ends so many of the day's planned charges in that state."""
     numbers = [
         row[0]
@@ -83,9 +113,10 @@ async def settle(shop: DeliveryShop, day: date, state: str, most: int) -> None:
     ]
     for step in ("pending", state):
         await shop.sql(
-            "UPDATE tasks.charges SET state = CAST(:step AS text), reason = 'told', razorpay_payment_id = 'pay',"
+            "UPDATE tasks.charges SET state = CAST(:step AS text), reason = :reason, razorpay_payment_id = 'pay',"
             " units_held = 0 WHERE delivery_date = :day AND subscription_id = ANY(CAST(:numbers AS integer[]))",
             step=step,
+            reason=reason,
             day=day,
             numbers=numbers,
         )

@@ -227,6 +227,8 @@ class ChargeLedger:
         self, session: AsyncSession, conclusion: Conclusion, records: Mapping[ChargeKey, ChargeRecord]
     ) -> Settlement | None:
         record, now = records[conclusion.record.key], self._now()
+        # Locks a product before the shop's other rows, against everybody's order: so seldom that who dies of it for
+        # the other may as well try again.
         has_unit = wants_unit(record, conclusion.outcome, now) and await take_one(session, record.product_id)
         return settlement(record, conclusion.outcome, self._terms, now=now, look=conclusion.look, has_unit=has_unit)
 

@@ -144,9 +144,10 @@ def settlement(
 
 
 def wants_unit(record: ChargeRecord, conclusion: Finding | Skip, now: datetime) -> bool:
-    """Whether a unit has to be taken from the stock again: paid after all, and on time."""
+    """Whether a unit has to be taken from the stock again: paid after all, on time, and somewhere to be brought to."""
     is_paid = isinstance(conclusion, Finding) and conclusion.standing is Standing.CAPTURED
-    return is_paid and record.state == "refused" and now < end_of_day(record.delivery_date)
+    is_late = now >= end_of_day(record.delivery_date)
+    return is_paid and record.state == "refused" and not is_late and _can_be_ordered(record)
 
 
 def may_still_be_paid(record: ChargeRecord, now: datetime, reason: str | None = None) -> bool:
@@ -167,6 +168,11 @@ class _Step:
     jobs: Sequence[NewJob] = ()
 
 
+def _can_be_ordered(record: ChargeRecord) -> bool:
+    """Whether there is an order in the shop, or an address for one: not where its subscription was deleted."""
+    return record.address_id is not None or record.order_id is not None
+
+
 def _state_after(record: ChargeRecord, standing: Standing) -> ChargeState:
     if record.state == "captured":
         return "captured"
@@ -179,7 +185,7 @@ def _captured(
     record: ChargeRecord, finding: Finding, terms: SettlingTerms, now: datetime, *, has_unit: bool
 ) -> Settlement:
     was_given_up = record.state == "refused"
-    has_order = record.address_id is not None or record.order_id is not None
+    has_order = _can_be_ordered(record)
     is_owed = not has_order or (was_given_up and not (wants_unit(record, finding, now) and has_unit))
     status = OrderStatus.PENDING if is_owed else OrderStatus.CONFIRMED
     return Settlement(
@@ -201,8 +207,7 @@ def _captured(
 def _open(record: ChargeRecord, finding: Finding, state: ChargeState) -> _Step:
     if state == "unknown" or record.state == state:
         return _Step(finding.reason or record.reason, record.units_held)
-    has_order = record.address_id is not None or record.order_id is not None
-    order = ShopOrder(PaymentStatus.PENDING, OrderStatus.PENDING) if has_order else None
+    order = ShopOrder(PaymentStatus.PENDING, OrderStatus.PENDING) if _can_be_ordered(record) else None
     return _Step(finding.reason, record.units_held, order, PaymentStatus.PENDING)
 
 

@@ -235,6 +235,15 @@ class TestLateAuthorisation:
         assert (charged.state, charged.is_owed) == ("captured", True)
         assert await shop.faults() == []
 
+    async def test_of_a_subscription_that_is_gone_takes_nothing_from_the_stock(self, shop: ChargingShop) -> None:
+        await self.refused(shop)
+        await shop.shop.sql("DELETE FROM subscriptions")
+
+        charged = await shop.charge()
+
+        assert (charged.state, charged.is_owed, charged.units_held) == ("captured", True, 0)
+        assert await shop.shop.stock() == {1: 1000}
+
     async def test_is_looked_for_during_three_days(self, shop: ChargingShop) -> None:
         await shop.open()
         shop.fakes.razorpay.fates.add(Fate(becomes="failed"))

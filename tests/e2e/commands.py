@@ -6,7 +6,6 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 from app.settings import PROJECT_ROOT
@@ -40,6 +39,12 @@ class Command:
             return await self.process.wait()
 
 
+def _hear_everything() -> None:
+    """Else a suite that was started under nohup, or in a script's background, hands its deafness down."""
+    for sign in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(sign, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def command(
     *arguments: str, environment: Mapping[str, str], folder: Path = PROJECT_ROOT
@@ -54,8 +59,7 @@ async def command(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        # Else a suite started under nohup hands its deafness down.
-        preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),
+        preexec_fn=_hear_everything,
     )
     running = Command(process)
     try:

@@ -10,6 +10,7 @@ from sqlalchemy import Row, text
 
 from app.db.charges import ChargeState, Way
 from app.db.shop import AddressId, OrderId, ProductId, SubscriptionFrequency, SubscriptionId, UserId
+from app.money import rupees_of
 from app.providers.payments.entities import GatewayOrderId, GatewayPaymentId, GatewaySubscriptionId, InvoiceId, Paise
 
 
@@ -79,7 +80,7 @@ class ChargeRecord:
     @property
     def amount(self) -> Decimal:
         """In rupees."""
-        return Decimal(self.amount_paise).scaleb(-2)
+        return rupees_of(self.amount_paise)
 
     @property
     def order_number(self) -> str:

@@ -1,7 +1,6 @@
 """What is settled as rows of the statements that write it."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -10,6 +9,7 @@ from app.billing.finding import BilledPeriod
 from app.billing.record import ChargeRecord
 from app.billing.settling import Settlement
 from app.billing.telling import NewJob
+from app.money import rupees_of
 
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -55,7 +55,7 @@ def of_period(record: ChargeRecord, period: BilledPeriod) -> Mapping[str, Any]:
         "subscription_id": record.subscription_id,
         "razorpay_payment_id": period.payment_id,
         "razorpay_order_id": period.order_id,
-        "amount": str(Decimal(period.amount).scaleb(-2)),
+        "amount": str(rupees_of(period.amount)),
         "first": period.first,
         "end": period.end,
     }

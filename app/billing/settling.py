@@ -36,12 +36,13 @@ _ENDED: Final[frozenset[ChargeState]] = frozenset({"captured", "refused", "skipp
 @dataclass(frozen=True, slots=True)
 class SettlingTerms:
     """`follow_ups` are the waits between the looks at an open charge; `looking` is the task that takes such a look,
-    `charging` the one that charges."""
+    `charging` the one that charges, `reporting` the one that reports to the owner."""
 
     follow_ups: Sequence[timedelta]
     correspondence: Correspondence
     looking: str
     charging: str
+    reporting: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class ShopOrder:
 class Settlement:
     """What is to be written, all in one transaction, of a charge that stood as `before`.
 
-    `units_back` are to go back to the product's stock. `frees_token`: who waits for this debit's end may go on.
+    `units_back` are to go back to the product's stock, or less than none to be taken from it. `frees_token`: who waits
+    for this debit's end may go on.
     `order` and `payment` None leave the shop's rows, or their absence, as they are.
     """
 
@@ -83,7 +85,7 @@ class Settlement:
 
     @property
     def units_back(self) -> int:
-        return max(0, self.before.units_held - self.units_held)
+        return self.before.units_held - self.units_held
 
     @property
     def frees_token(self) -> bool:

@@ -7,11 +7,14 @@ from functools import partial
 from sqlalchemy import text
 
 from app.billing.failures import UnknownSubscription
+from app.billing.sweeping import have_swept
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
+from app.deliveries import stock
 from app.deliveries.decisions import IS_DUE, Terms
-from app.deliveries.planning import StockSold, plan_deliveries, take_stock
+from app.deliveries.planning import plan_deliveries
 from app.deliveries.run import PATIENCE
+from app.deliveries.stock import StockSold
 
 _STANDS = text(f"SELECT {IS_DUE} AS is_due, s.next_delivery_date FROM subscriptions s WHERE s.id = :id")  # noqa: S608
 
@@ -64,4 +67,5 @@ async def _plan(
         planned = await plan_deliveries(
             session, [subscription_id], terms, charging=charging, telling=telling, locks_products=locks_products
         )
-        await take_stock(session, planned.units)
+        await have_swept(session, terms.date)
+        await stock.take(session, planned.units)

@@ -1,10 +1,12 @@
 """What the ledger of charges says to PostgreSQL, many charges to a statement."""
 
+from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import text
 
-from app.db.charges import DEBIT_STATES, WAITING_STATES
+from app.db.charges import DEBIT_STATES, IS_ANSWERED, WAITING_STATES
+from app.db.frozen import patience
 
 # Whoever begins a debit of a mandate's token and whoever ends one see each other by this; the number is ours alone.
 TOKEN_LOCK: Final = 0x1D57
@@ -12,10 +14,8 @@ _KEYS = """
     unnest(CAST(:days AS date[]), CAST(:subscriptions AS integer[])) AS wanted (delivery_date, subscription_id)
 """
 # The first statement of each transaction: a worker that stands still must not hold up the others, nor somebody's open
-# psql all of them. They end with the transaction, as PgBouncer needs it.
-PATIENCE = text(
-    "SELECT set_config('idle_in_transaction_session_timeout', '10s', true), set_config('lock_timeout', '5s', true)"
-)
+# psql all of them.
+PATIENCE = patience(idle=timedelta(seconds=10), lock=timedelta(seconds=5))
 # Everybody locks in this order: tokens, then charges, then the shop's rows, and the products at the very end.
 LOCK_TOKENS = text(f"""
     SELECT count(pg_advisory_xact_lock({TOKEN_LOCK}, key)) FROM (
@@ -175,20 +175,26 @@ WAKE = text(f"""
     ORDER BY subscription_id, delivery_date
     ON CONFLICT (key) DO NOTHING
 """)  # noqa: S608
-# The last of the charges that ended up to today, whenever they ended. Dates on which nothing was asked of the
-# customer's bank are left out.
-PAUSE = text("""
-    UPDATE subscriptions s SET status = 'paused', updated_at = now()
-    WHERE s.status = 'active' AND s.id IN (
-        SELECT refused.id FROM unnest(CAST(:ids AS integer[]), CAST(:days AS date[])) AS refused (id, day)
+# Those whose latest charges up to today were all refused. What has invoices can't be paused here: Razorpay bills on.
+REFUSED_AGAIN = text(f"""
+    WITH again AS (
+        SELECT refused.id, day, way
+        FROM unnest(CAST(:ids AS integer[]), CAST(:days AS date[]), CAST(:ways AS text[])) AS refused (id, day, way)
         CROSS JOIN LATERAL (
             SELECT c.state FROM generate_series(refused.day - CAST(:days_back AS integer),
                 greatest(refused.day, current_date), interval '1 day') AS each
             JOIN tasks.charges c ON c.delivery_date = CAST(each AS date) AND c.subscription_id = refused.id
-            WHERE c.state = 'captured' OR c.state = 'refused' AND c.reason <> 'not_charged_in_time'
-            ORDER BY c.delivery_date DESC LIMIT :refusals
+            WHERE {IS_ANSWERED} ORDER BY c.delivery_date DESC LIMIT :refusals
         ) AS latest
-        GROUP BY refused.id HAVING count(*) = :refusals AND bool_and(latest.state = 'refused')
+        GROUP BY refused.id, day, way HAVING count(*) = :refusals AND bool_and(latest.state = 'refused')
+    ), locked AS MATERIALIZED (
+        SELECT s.id FROM subscriptions s JOIN again USING (id)
+        WHERE s.status = 'active' AND way = 'mandate' ORDER BY s.id FOR NO KEY UPDATE OF s
+    ), paused AS (
+        UPDATE subscriptions s SET status = 'paused', updated_at = now() FROM locked WHERE s.id = locked.id
+        RETURNING s.id
     )
-    RETURNING s.id
-""")
+    SELECT again.id, paused.id IS NOT NULL, EXISTS (
+        SELECT FROM tasks.subscription_runs r WHERE r.delivery_date = day AND r.reported_at IS NOT NULL
+    ) FROM again LEFT JOIN paused USING (id) ORDER BY again.id
+""")  # noqa: S608 -- our own words

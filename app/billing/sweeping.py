@@ -4,13 +4,16 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.charges import OPEN_STATES
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
+from app.deliveries.days import end_of_day
 
-# The task that charges a delivery; it stands above this package.
+# The tasks that charge a delivery, and that sweep a day; they stand above this package.
 CHARGING: Final = "process_single_subscription"
+SWEEPING: Final = "sweep_charges"
 # Charges in one transaction.
 PAGE = 2000
 # How late the next look at a charge may be; then its job has failed.
@@ -31,6 +34,16 @@ _SWEEP = text(f"""
     )
     SELECT count(*), max(subscription_id) FROM left_behind
 """)  # noqa: S608 -- our own states
+_HAVE_SWEPT = text("""
+    INSERT INTO tasks.outbox (task, kwargs, key, not_before)
+    VALUES (:task, jsonb_build_object('delivery_date', CAST(:day AS date)), 'sweep:' || CAST(:day AS date), :ends)
+    ON CONFLICT (key) DO NOTHING
+""")
+
+
+async def have_swept(session: AsyncSession, day: date) -> None:
+    """Writes the job that sweeps that day when it is over, with the first that is planned of it."""
+    await session.execute(_HAVE_SWEPT, {"task": SWEEPING, "day": day, "ends": end_of_day(day)})
 
 
 async def sweep(database: Database, day: date, now: datetime) -> int:

@@ -40,6 +40,8 @@ OPEN_STATES: tuple[ChargeState, ...] = ("planned", "notified", "submitting", "pe
 # Of a mandate way's charge: money may be taken for it at any moment, so nothing else may be debited from its token.
 DEBIT_STATES: tuple[ChargeState, ...] = ("submitting", "pending", "unknown")
 WAITING_STATES: tuple[ChargeState, ...] = ("planned", "notified")
+# Whether the customer's bank has said yes or no: what was given up at the end of its day tells nothing of banks.
+IS_ANSWERED = "(state = 'captured' OR state = 'refused' AND reason <> 'not_charged_in_time')"
 _SETTLING: Mapping[ChargeState, Set[ChargeState]] = {
     "pending": {"captured", "refused", "unknown"},
     # A late authorisation.

@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
-from sqlalchemy import text
+import structlog
+from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database
+
+log = structlog.stdlib.get_logger(__name__)
 
 _LOCK_NOT_AVAILABLE = "55P03"
 # idle_in_transaction_session_timeout reaches those that stand still between two statements. A statement goes in two
@@ -19,9 +22,21 @@ _END = text("""
 """)
 
 
-def waited_in_vain(error: DBAPIError) -> bool:
-    """Whether somebody kept a lock for longer than was to be waited for it."""
-    return getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE
+def patience(*, idle: timedelta, lock: timedelta) -> TextClause:
+    """A transaction's first statement: how long it may stand still, and how long it waits for a lock.
+
+    Both end with the transaction, as PgBouncer needs it.
+    """
+    return text(
+        f"SELECT set_config('idle_in_transaction_session_timeout', '{idle.total_seconds() * 1000:.0f}', true),"
+        f" set_config('lock_timeout', '{lock.total_seconds() * 1000:.0f}', true)"
+    )
+
+
+async def unblock(database: Database, error: DBAPIError) -> None:
+    """Where that error says that a lock was waited for in vain: takes it from who stands still, for the next time."""
+    if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE and (ended := await end_frozen(database)):
+        log.warning("database.frozen_ended", connections=ended)
 
 
 async def end_frozen(database: Database, after: timedelta = timedelta(seconds=10)) -> int:

@@ -15,8 +15,8 @@ class SubscriptionRun(OwnTable):
     """The planning of one delivery date. All who plan it share the row, and do its pages by turns.
 
     Subscriptions up to the id `position` are done. `skipped` counts deliveries by reason; `outcomes` has
-    `{state: {"charges": number, "paise": number}}` as of `outcomes_at`; `reported` are the figures that the owner was
-    last told.
+    `{state: {"charges": number, "paise": number}}` as of `outcomes_at`, among those refused how many were
+    `not_charged_in_time`; `reported` are the figures that the owner was last told.
     """
 
     __tablename__ = "subscription_runs"

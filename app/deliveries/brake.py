@@ -1,5 +1,6 @@
 """The brake: a run that goes very unlike those before it stops, for a person to look."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -7,6 +8,7 @@ from datetime import date
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.db.charges import IS_ANSWERED
 from app.db.subscription_runs import SubscriptionRun
 
 # How many runs say what is usual.
@@ -16,19 +18,19 @@ LEAST_CHARGES = 100
 # How many of the latest answers are looked at: enough to tell, and soon over after an outage.
 ANSWERS = 1000
 
-# What was given up at the end of its day tells nothing of banks, and an answer that changed is no other charge.
+# An answer that changed is no other charge.
 _LATEST_ENDS = text(
-    """
-    SELECT to_state, count(*) FROM (
-        SELECT DISTINCT ON (subscription_id) to_state, reason FROM (
+    f"""
+    SELECT state, count(*) FROM (
+        SELECT DISTINCT ON (subscription_id) to_state AS state, reason FROM (
             SELECT * FROM tasks.charge_events ORDER BY id DESC LIMIT :answers
         ) AS latest
         WHERE delivery_date = :date AND from_state <> to_state
         ORDER BY subscription_id, id DESC
     ) AS last
-    WHERE to_state IN ('captured', 'unknown') OR to_state = 'refused' AND reason <> 'not_charged_in_time'
-    GROUP BY to_state
-    """
+    WHERE state = 'unknown' OR {IS_ANSWERED}
+    GROUP BY state
+    """  # noqa: S608 -- our own words
 )
 
 
@@ -68,12 +70,12 @@ async def usual_before(session: AsyncSession, day: date) -> Usual:
 
 
 def _percent(runs: Sequence[SubscriptionRun], state: str) -> float | None:
-    outcomes = [run.outcomes for run in runs if run.outcomes]
-    ended = sum(
-        each.get(kind, {}).get("charges", 0) for each in outcomes for kind in ("captured", "refused", "unknown")
-    )
-    of_them = sum(each.get(state, {}).get("charges", 0) for each in outcomes)
-    return 100 * of_them / ended if ended else None
+    ends: Counter[str] = Counter()
+    for run in runs:
+        for kind in ("captured", "refused", "unknown"):
+            outcome = (run.outcomes or {}).get(kind, {})
+            ends[kind] += outcome.get("charges", 0) - outcome.get("not_charged_in_time", 0)
+    return 100 * ends[state] / ends.total() if ends.total() else None
 
 
 async def why_brake(session: AsyncSession, run: SubscriptionRun, usual: Usual, bounds: BrakeBounds) -> str | None:

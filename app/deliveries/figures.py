@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.charges import OPEN_STATES, ChargeState
+from app.db.charges import IS_ANSWERED, OPEN_STATES, ChargeState
 from app.db.engine import Database
 from app.db.shop import ProductId
 from app.db.subscription_runs import SubscriptionRun
@@ -32,8 +32,8 @@ _DAYS_BACK_EACH = 14
 
 _TOTALS = text(
     """
-    SELECT state, CASE state WHEN 'skipped' THEN reason END AS reason, count(*) AS deliveries,
-        CAST(sum(amount_paise) AS bigint) AS paise
+    SELECT state, CASE WHEN state = 'skipped' OR reason = 'not_charged_in_time' THEN reason END AS reason,
+        count(*) AS deliveries, CAST(sum(amount_paise) AS bigint) AS paise
     FROM tasks.charges WHERE delivery_date = :date GROUP BY 1, 2
     """
 )
@@ -62,15 +62,15 @@ _REFUSED_AGAIN = text(
     JOIN subscriptions s ON s.id = c.subscription_id
     CROSS JOIN LATERAL (
         SELECT count(*) AS refusals FROM (
-            SELECT e.state FROM generate_series(0, CAST(:refusals AS integer) * {_DAYS_BACK_EACH}) AS ago
+            SELECT state FROM generate_series(0, CAST(:refusals AS integer) * {_DAYS_BACK_EACH}) AS ago
             JOIN tasks.charges e ON e.delivery_date = c.delivery_date - ago AND e.subscription_id = c.subscription_id
-            WHERE e.state = 'captured' OR e.state = 'refused' AND e.reason <> 'not_charged_in_time'
+            WHERE {IS_ANSWERED}
             ORDER BY ago LIMIT :refusals
         ) AS latest WHERE state = 'refused'
     ) AS before
     WHERE c.delivery_date = :date AND c.state = 'refused' AND before.refusals = CAST(:refusals AS integer)
     ORDER BY c.subscription_id
-    """  # noqa: S608 -- our own number
+    """  # noqa: S608 -- our own words
 )
 
 
@@ -107,6 +107,7 @@ async def figures_of(database: Database, day: date, *, refusals: int) -> RunFigu
             missed=run.skipped.get("missed", 0),
             on_hold=run.paused_because,
             outcomes=_outcomes(totals),
+            not_charged_in_time=sum(row.deliveries for row in totals if _is_given_up(row)),
             skipped=_skips(totals),
             short=_named([ShortProduct(product_name=each.title, deliveries=each.short) for each in short]),
             open=await _deliveries(session, day, _OPEN),
@@ -123,9 +124,16 @@ def planned_by(run: SubscriptionRun) -> int:
 
 def by_state(figures: RunFigures) -> Mapping[str, Any]:
     """As a run keeps its outcomes."""
+    given_up = figures.not_charged_in_time
     return {
-        total.state: {"charges": total.deliveries, "paise": int(total.amount.scaleb(2))} for total in figures.outcomes
+        total.state: {"charges": total.deliveries, "paise": int(total.amount.scaleb(2))}
+        | ({"not_charged_in_time": given_up} if total.state == "refused" and given_up else {})
+        for total in figures.outcomes
     }
+
+
+def _is_given_up(row: Row[Any]) -> bool:
+    return (row.state, row.reason) == ("refused", "not_charged_in_time")
 
 
 def _outcomes(totals: Sequence[Row[Any]]) -> tuple[OutcomeTotal, ...]:

@@ -1,7 +1,7 @@
 """Writing down what becomes of deliveries: their charges, jobs, stock and the subscriptions' next dates."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import text
@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.shop import ProductId, SubscriptionId
 from app.deliveries.decisions import DECISIONS, IS_DUE, NEXT_DATE, Terms
-from app.errors import NotDone
 
 # NO KEY: payments that refer to a subscription can be written meanwhile. The order is everybody's, so that two runs
 # wait for each other instead of dying of it.
@@ -70,31 +69,6 @@ _WRITE = text(
     SELECT product_id, reason, count(*), CAST(sum(amount_paise) AS bigint) FROM written GROUP BY product_id, reason
     """  # noqa: S608 -- our own statements
 )
-# Whoever sold what was decided on here has been faster: then the page is decided anew.
-_TAKE = text(
-    """
-    WITH taken AS (
-        SELECT * FROM unnest(CAST(:products AS integer[]), CAST(:units AS integer[])) AS taken (id, units)
-    ), locked AS MATERIALIZED (
-        SELECT p.id FROM products p JOIN taken USING (id) ORDER BY p.id FOR NO KEY UPDATE OF p
-    )
-    UPDATE products p SET stock_quantity = p.stock_quantity - taken.units, updated_at = now()
-    FROM taken JOIN locked USING (id)
-    WHERE p.id = taken.id AND p.stock_quantity >= taken.units
-    RETURNING p.id
-    """
-)
-
-
-class StockSold(NotDone):
-    """The shop sold a product while its deliveries were planned, and what is left is not enough for them."""
-
-    def __init__(self, products: Sequence[ProductId]) -> None:
-        super().__init__(products)
-        self.products = products
-
-    def __str__(self) -> str:
-        return f"product {', '.join(map(str, self.products))} was sold meanwhile"
 
 
 @dataclass(slots=True)
@@ -123,7 +97,7 @@ async def plan_deliveries(
     the same reason, with addresses and names as the shop keeps them.
 
     The subscriptions stay locked until the transaction ends, and so do their products if that is asked for. Their
-    stock is not taken yet: call `take_stock` at the end of the same transaction.
+    stock is not taken yet: call `stock.take` at the end of the same transaction.
     """
     planned = Planned()
     if not ids:
@@ -147,29 +121,3 @@ async def plan_deliveries(
             planned.paise += paise
             planned.units[product_id] += count
     return planned
-
-
-async def take_stock(session: AsyncSession, units: Mapping[ProductId, int]) -> None:
-    """Takes what was planned from the products' stock.
-
-    Belongs at the very end of a transaction: the whole shop waits for these rows. Raises StockSold where there is not
-    enough any more, which can't happen while the products are locked.
-    """
-    if not units:
-        return
-    taken = await session.scalars(_TAKE, {"products": list(units), "units": list(units.values())})
-    if sold := units.keys() - set(taken):
-        raise StockSold(sorted(sold))
-
-
-async def take_one(session: AsyncSession, product_id: ProductId) -> bool:
-    """Takes one unit for a delivery that had been given up; False where none is left."""
-    taken = await session.scalars(_TAKE, {"products": [product_id], "units": [1]})
-    return taken.first() is not None
-
-
-async def return_stock(session: AsyncSession, units: Mapping[ProductId, int]) -> None:
-    """Gives back what will not be delivered. Belongs at the very end of a transaction, as `take_stock`."""
-    if units:
-        # Its condition holds for every stock that there can be.
-        await session.execute(_TAKE, {"products": list(units), "units": [-count for count in units.values()]})

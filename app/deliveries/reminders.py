@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from app.db.engine import Database
 from app.db.shop import SubscriptionId, UserId
 from app.deliveries.decisions import EXPECTED, IS_DELIVERED, Terms
 from app.jobs.task import Task
+from app.money import rupees_of
 from app.notify.content import one_line
 from app.notify.recipients import usable_email
 from app.notify.types import MOST_DELIVERIES
@@ -145,6 +145,6 @@ def _facts(delivery: _Delivery) -> Mapping[str, Any]:
         # A name that is empty keeps no reminder back.
         "product_name": one_line(delivery.product) or "product",
         "frequency": delivery.frequency,
-        "amount": Decimal(delivery.amount_paise).scaleb(-2),
+        "amount": rupees_of(delivery.amount_paise),
         "subscription_id": delivery.subscription_id,
     }

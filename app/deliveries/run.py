@@ -6,32 +6,31 @@ from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import structlog
-from sqlalchemy import func, select, text
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.clock import database_time
 from app.db.engine import Database, is_passing
+from app.db.frozen import patience, unblock
 from app.db.shop import Subscription
 from app.db.subscription_runs import SubscriptionRun
-from app.deliveries import runs
+from app.deliveries import runs, stock
 from app.deliveries.brake import BrakeBounds, Usual, usual_before, why_brake
 from app.deliveries.decisions import Terms
 from app.deliveries.notices import plan_notices
 from app.deliveries.pages import PAGE, next_page
-from app.deliveries.planning import Planned, StockSold, plan_deliveries, take_stock
+from app.deliveries.planning import Planned, plan_deliveries
 from app.deliveries.runs import Announcement
+from app.deliveries.stock import StockSold
 from app.errors import NotDone, Refused
 
 log = structlog.stdlib.get_logger(__name__)
 
 # How often a page is tried that others were in the way of.
 TRIES = 4
-# A worker that stands still must not hold up the shop, nor somebody's open psql the run. They end with the
-# transaction, as PgBouncer needs it.
-PATIENCE = text(
-    "SELECT set_config('idle_in_transaction_session_timeout', '30s', true), set_config('lock_timeout', '10s', true)"
-)
+# A worker that stands still must not hold up the shop, nor somebody's open psql the run.
+PATIENCE = patience(idle=timedelta(seconds=30), lock=timedelta(seconds=10))
 
 
 class DateNotCome(Refused):
@@ -76,8 +75,8 @@ class RunOptions:
     """How a run goes about it.
 
     `charging` is the task that charges a delivery, `telling` the one that tells a customer of a skipped one,
-    `announcing` the one that has a debit announced; `notice` is how long before a delivery that is. `at_end` and
-    `at_brake` write what follows in the transaction in which the run finishes or pauses itself.
+    `announcing` the one that has a debit announced; `notice` is how long before a delivery that is. `at_begin`,
+    `at_end` and `at_brake` write what follows in the transaction in which the run begins, finishes or pauses itself.
     """
 
     charging: str
@@ -85,6 +84,7 @@ class RunOptions:
     notice: timedelta
     page: int = PAGE
     telling: str | None = None
+    at_begin: Announcement = _nobody_is_told
     at_end: Announcement = _nobody_is_told
     at_brake: Announcement = _nobody_is_told
     announcing: str | None = None
@@ -108,6 +108,7 @@ class DeliveryRun:
         day = self._terms.date
         async with self._database.session() as session:
             run = await runs.begin(session, day, self._by)
+            await self._options.at_begin(session, run, await database_time(session))
             usual = await usual_before(session, day)
             last = await session.scalar(select(func.max(Subscription.id)))
         while run.finished_at is None and run.paused_at is None:
@@ -134,6 +135,7 @@ class DeliveryRun:
             except DBAPIError as error:
                 if not is_passing(error):
                     raise
+                await unblock(self._database, error)
                 if not tries_left:
                     raise RunInterrupted(self._terms.date, "others hold what it needs") from error
         raise AssertionError("the last try returns or raises")
@@ -152,7 +154,7 @@ class DeliveryRun:
                 run.finished_at = now = await database_time(session)
                 await self._options.at_end(session, run, now)
             await session.flush()
-            await take_stock(session, planned.units if planned else {})
+            await stock.take(session, planned.units if planned else {})
         return run
 
     async def _plan_next(self, session: AsyncSession, run: SubscriptionRun, *, locks_products: bool) -> Planned | None:

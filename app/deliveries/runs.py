@@ -1,8 +1,7 @@
 """What is known of the run of each date: begun, stopped by its brake, resumed, and how its charges ended."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime
-from typing import Any
 
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -20,12 +19,6 @@ _IS_ANYTHING_DUE = text(
         SELECT FROM subscriptions
         WHERE status = 'active' AND isfinite(next_delivery_date) AND next_delivery_date <= :date
     )
-    """
-)
-_OUTCOMES = text(
-    """
-    SELECT state, count(*), CAST(sum(amount_paise) AS bigint) FROM tasks.charges
-    WHERE delivery_date = :date GROUP BY state
     """
 )
 
@@ -94,16 +87,3 @@ async def resume(database: Database, day: date, by: str, announce: Announcement 
         if announce is not None:
             await announce(session, run, now)
         return True
-
-
-async def count_outcomes(database: Database, day: date) -> Mapping[str, Any]:
-    """`{state: {"charges": number, "paise": number}}` of all charges of that date as they stand now, kept in its run.
-
-    Raises UnknownRun.
-    """
-    async with database.session() as session:
-        rows = await session.execute(_OUTCOMES, {"date": day})
-        outcomes = {state: {"charges": count, "paise": paise} for state, count, paise in rows}
-        run = await lock(session, day)
-        run.outcomes, run.outcomes_at = outcomes, await database_time(session)
-        return outcomes

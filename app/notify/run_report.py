@@ -63,14 +63,16 @@ class RunFigures(Context):
     """What became of the deliveries of a date by now.
 
     `planned` counts what its run has planned and skipped, deliveries `missed` on days before among them; `on_hold` says
-    why the run stands still. `paused` and `billed_on` are subscriptions that were refused several times in a row:
-    paused for it, or billed on by Razorpay.
+    why the run stands still. Of the refused, those `not_charged_in_time` were given up at the end of their day.
+    `paused` and `billed_on` are subscriptions that were refused several times in a row: paused for it, or billed on by
+    Razorpay.
     """
 
     planned: Count = 0
     missed: Count = 0
     on_hold: Line | None = None
     outcomes: tuple[OutcomeTotal, ...] = ()
+    not_charged_in_time: Count = 0
     skipped: tuple[SkipTotal, ...] = ()
     short: Named[ShortProduct] = Named()
     open: Named[NamedDelivery] = Named()
@@ -119,6 +121,8 @@ def _sections(figures: RunFigures) -> Iterator[Section]:
         for total in figures.outcomes
         if total.state != "skipped"
     ]
+    if figures.not_charged_in_time:
+        outcomes.append(Row("Of those refused, not charged in time", counted(figures.not_charged_in_time)))
     yield Section(title="Outcomes", rows=tuple(outcomes))
     skips = [Row(skip.reason.replace("_", " ").capitalize(), counted(skip.deliveries)) for skip in figures.skipped]
     if figures.missed:

@@ -22,9 +22,10 @@ from app.providers.timed import CallHook
 from app.settings import Settings
 from app.tasks.run_news import RunNews
 
-# The tasks by which an open charge is looked at again, and a debit announced.
+# The tasks by which an open charge is looked at again, a debit announced, and a day reported to the owner.
 FOLLOWING_UP = "follow_up_charge"
 ANNOUNCING = "announce_debit"
+REPORTING = "report_subscription_run"
 
 
 def open_charging(
@@ -45,7 +46,9 @@ def open_charging(
         key_secret=settings.razorpay_key_secret or SecretStr(""),
     )
     correspondence = Correspondence(settings.frontend_url, settings.sms_countries)
-    terms = SettlingTerms(settings.charge_follow_ups, correspondence, looking=FOLLOWING_UP, charging=CHARGING)
+    terms = SettlingTerms(
+        settings.charge_follow_ups, correspondence, looking=FOLLOWING_UP, charging=CHARGING, reporting=REPORTING
+    )
     ledger = ChargeLedger(database, terms, pause_after=settings.max_failed_deliveries)
     return Charging(
         database,

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
+from app.billing.sweeping import have_swept
 from app.db.subscription_runs import SubscriptionRun
-from app.deliveries.days import end_of_day
 from app.deliveries.figures import planned_by, short_stock
 from app.jobs.task import Task
 from app.money import rupees_of
@@ -16,20 +16,23 @@ from app.notify.owners import owner_addresses
 from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task
 from app.tasks.reminders import send_subscription_renewal_reminders
 from app.tasks.reports import report_subscription_run
-from app.tasks.sweeping import sweep_charges
 
 # By then most charges have their outcome.
 REPORT_AFTER = timedelta(hours=2)
 
 
 class RunNews:
-    """Writes the jobs of what follows into the transaction that ends a run or pauses it, each once.
+    """Writes the jobs of what follows into the transaction that begins a run, ends it or pauses it, each once.
 
     `owners` are the addresses that were configured; see `owner_addresses`.
     """
 
     def __init__(self, owners: Sequence[str]) -> None:
         self._owners = owners
+
+    async def begun(self, session: AsyncSession, run: SubscriptionRun, _now: datetime) -> None:
+        """The run has begun, be it for the first time or again, however it goes on."""
+        await have_swept(session, run.delivery_date)
 
     async def ended(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has finished, be it for the first time or again."""
@@ -49,11 +52,9 @@ class RunNews:
             session, send_subscription_renewal_reminders, key=f"reminders:{tomorrow}", delivery_date=tomorrow
         )
         await self._have_it_reported(session, run, now)
-        await self._have_it_swept(session, run)
 
     async def braked(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has paused itself."""
-        await self._have_it_swept(session, run)
         await self._tell_owner(
             session,
             send_run_paused_task,
@@ -68,10 +69,6 @@ class RunNews:
         """A mail to each address; the further ones have keys of their own."""
         for number, address in enumerate(await owner_addresses(session, self._owners), start=1):
             await outbox.add(session, task, key=key if number == 1 else f"{key}:{number}", email=address, **facts)
-
-    async def _have_it_swept(self, session: AsyncSession, run: SubscriptionRun) -> None:
-        day = run.delivery_date
-        await outbox.add(session, sweep_charges, key=f"sweep:{day}", not_before=end_of_day(day), delivery_date=day)
 
     async def _have_it_reported(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         key = f"report:{run.delivery_date}"

@@ -70,6 +70,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
         bounds=brake_bounds(settings),
         notice=timedelta(days=settings.pre_debit_notice_days),
         telling=send_delivery_skipped_task.name,
+        at_begin=news.begun,
         at_end=news.ended,
         at_brake=news.braked,
         announcing=ANNOUNCING,

@@ -39,6 +39,7 @@ from tests.conftest import fresh_database
 from tests.integration.delivery_shop import BOUNDS, DAY, DeliveryShop
 
 CHARGING, LOOKING = "process_single_subscription", "follow_up_charge"
+REPORTING = "report_subscription_run"
 FOLLOW_UPS = (timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), *5 * [timedelta(days=1)])
 MIDNIGHT = datetime.combine(DAY, time(), UTC)
 SITE = "https://shop.example"
@@ -164,7 +165,9 @@ class ChargingShop:
 
     def charging(self, database: Database | None = None, *, pause_after: int = 3) -> Charging:
         database = database or self.shop.database
-        terms = SettlingTerms(FOLLOW_UPS, Correspondence(SITE, ["IN"]), looking=LOOKING, charging=CHARGING)
+        terms = SettlingTerms(
+            FOLLOW_UPS, Correspondence(SITE, ["IN"]), looking=LOOKING, charging=CHARGING, reporting=REPORTING
+        )
 
         def clock() -> datetime:
             return self.now
@@ -199,6 +202,11 @@ class ChargingShop:
         assert charge.next_look_at is not None
         self.now = max(self.now, charge.next_look_at)
         return await self.charging().look(key(number), lambda: None, charge.looks)
+
+    def move(self, status: Any) -> None:
+        """What the bank does about the only payment there is."""
+        [payment] = self.fakes.razorpay.books.payments.values()
+        self.fakes.razorpay.books.move(payment, status)
 
     async def one(self, number: int = 1, day: date = DAY) -> Charge:
         async with self.shop.database.session() as session:

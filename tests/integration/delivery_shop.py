@@ -80,7 +80,7 @@ class DeliveryShop:
             "process_single_subscription", bounds, timedelta(days=notice_days), page, telling, announcing=announcing
         )
         if news is not None:
-            options = replace(options, at_end=news.ended, at_brake=news.braked)
+            options = replace(options, at_begin=news.begun, at_end=news.ended, at_brake=news.braked)
         return DeliveryRun(self.database, Terms(day, missed), options, by="test")
 
     async def run(self, day: date = DAY, **options: Any) -> SubscriptionRun:

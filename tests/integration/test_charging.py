@@ -16,6 +16,7 @@ from app.billing.single import NotDue
 from app.billing.sweeping import sweep
 from app.billing.watch import RunWatch
 from app.deliveries import runs
+from app.deliveries.days import end_of_day
 from app.dev.fakes.faults import Breakage, Failure, Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay import ReceiptRule
@@ -26,6 +27,7 @@ from app.jobs.context import Resources
 from app.jobs.effects import PastJob
 from app.jobs.failures import LeaseRanOut
 from app.tasks.run_news import RunNews
+from app.tasks.sweeping import sweep_charges
 from tests.integration.charging_shop import CHARGING, MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
 from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY
 
@@ -60,12 +62,6 @@ def lose(shop: ChargingShop, path: str, *, after: bool, times: int = 1) -> None:
         shop.transport.after = interfere
     else:
         shop.transport.before = interfere
-
-
-def move(shop: ChargingShop, status: Any) -> None:
-    """What the bank does about the only payment there is."""
-    [payment] = shop.fakes.razorpay.books.payments.values()
-    shop.fakes.razorpay.books.move(payment, status)
 
 
 async def test_a_delivery_that_is_paid_is_ordered_and_confirmed(shop: ChargingShop) -> None:
@@ -152,7 +148,7 @@ async def test_a_refusal_of_a_pending_debit_cancels_its_order(shop: ChargingShop
     await shop.open(notices=False)
     await shop.plan()
     await shop.charge()
-    move(shop, "failed")
+    shop.move("failed")
 
     charged = await shop.look()
 
@@ -163,104 +159,6 @@ async def test_a_refusal_of_a_pending_debit_cancels_its_order(shop: ChargingShop
     )
     assert await shop.told() == [REFUSED]
     assert await shop.faults() == []
-
-
-class TestLateAuthorisation:
-    """The bank pays after all what it had refused."""
-
-    async def refused(self, shop: ChargingShop, *, stock: int = 1000) -> None:
-        await shop.open(stock=stock)
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed", reason="insufficient_funds"))
-        await shop.plan()
-        assert (await shop.charge()).state == "refused"
-        move(shop, "captured")
-
-    async def test_is_found_though_the_request_was_refused(self, shop: ChargingShop) -> None:
-        await shop.open()
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed", reason="insufficient_funds", refuses=True))
-        await shop.plan()
-        assert (await shop.charge()).reason == "insufficient_funds"
-        move(shop, "captured")
-
-        charged = await shop.look()
-
-        assert (charged.state, charged.is_owed) == ("captured", True)
-        assert await shop.faults() == []
-
-    async def test_is_looked_for_where_the_refusal_showed_no_payment(self, shop: ChargingShop) -> None:
-        await shop.open()
-        await shop.plan()
-        refusal = Refusal(provider=RAZORPAY, on="charge", code="pre_debit_notification_not_sent", times=1)
-        shop.fakes.faults.add(refusal)
-        await shop.charge()
-
-        looks = 0
-        while (await shop.one()).next_look_at is not None:
-            assert (await shop.look()).state == "refused"
-            looks += 1
-
-        assert looks == 3
-
-    async def test_on_its_day_is_delivered(self, shop: ChargingShop) -> None:
-        await self.refused(shop)
-
-        charged = await shop.charge()
-
-        order = await shop.order_of()
-        assert order is not None
-        assert (charged.state, charged.is_owed, order["order_status"]) == ("captured", False, "confirmed")
-        assert await shop.shop.stock() == {1: 999}
-        assert await shop.faults() == []
-
-    async def test_after_its_day_is_owed(self, shop: ChargingShop) -> None:
-        await self.refused(shop)
-
-        charged = await shop.look()
-
-        order = await shop.order_of()
-        assert order is not None
-        assert (charged.state, charged.is_owed) == ("captured", True)
-        assert (order["payment_status"], order["order_status"], order["payment"]) == ("paid", "pending", "paid")
-        assert "not to be delivered" in order["notes"]
-        assert await shop.told() == [REFUSED]
-        assert await shop.faults() == []
-
-    async def test_with_nothing_left_is_owed(self, shop: ChargingShop) -> None:
-        await self.refused(shop, stock=1)
-        await shop.shop.sql("UPDATE products SET stock_quantity = 0")
-        shop.start_stock = 0
-
-        charged = await shop.charge()
-
-        assert (charged.state, charged.is_owed) == ("captured", True)
-        assert await shop.faults() == []
-
-    async def test_of_a_subscription_that_is_gone_takes_nothing_from_the_stock(self, shop: ChargingShop) -> None:
-        await self.refused(shop)
-        await shop.shop.sql("DELETE FROM subscriptions")
-
-        charged = await shop.charge()
-
-        assert (charged.state, charged.is_owed, charged.units_held) == ("captured", True, 0)
-        assert await shop.shop.stock() == {1: 1000}
-
-    async def test_is_looked_for_during_three_days(self, shop: ChargingShop) -> None:
-        await shop.open()
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
-        await shop.plan()
-        await shop.charge()
-
-        looks = 0
-        while (await shop.one()).next_look_at is not None:
-            await shop.look()
-            looks += 1
-
-        shop.transport.requests.clear()
-        assert (await shop.charge()).state == "refused"
-        assert (looks, len(shop.transport.requests)) == (3, 1)
-        shop.now += ONE_DAY
-        await shop.charge()
-        assert len(shop.transport.requests) == 1
 
 
 async def test_a_charge_whose_answer_is_lost_is_asked_about(shop: ChargingShop) -> None:
@@ -323,7 +221,7 @@ async def test_what_nobody_can_tell_waits_for_a_person_in_the_end(shop: Charging
 
     charge = await shop.one()
     assert (looks, charge.state, charge.reason) == (8, "pending", "asked_in_vain")
-    move(shop, "captured")
+    shop.move("captured")
     assert (await shop.charge()).state == "captured"
     assert (await shop.one()).reason is None
     assert await shop.faults() == []
@@ -509,7 +407,7 @@ class TestTurns:
 
         assert (await shop.charge(1)).state == "pending"
         assert (await shop.charge(2)).state == "planned"
-        move(shop, "failed")
+        shop.move("failed")
         await shop.charge(1)
 
         keys = {job.key: job.not_before for job in await shop.shop.jobs() if ":2:" in str(job.key)}
@@ -542,42 +440,6 @@ class TestTurns:
 
         assert sorted(record.state for record in states) == ["pending"] * 2 + ["planned"] * 10
         assert len(shop.fakes.razorpay.books.payments) == 2
-
-
-class TestPause:
-    """A subscription that was refused three times in a row."""
-
-    async def refuse(self, shop: ChargingShop, days: int) -> None:
-        for number in range(days):
-            day = DAY + number * ONE_DAY
-            shop.now = MIDNIGHT + number * ONE_DAY + timedelta(minutes=1)
-            await shop.shop.run(day)
-            await shop.charge(1, day)
-
-    async def test_is_paused_and_its_customer_told(self, shop: ChargingShop) -> None:
-        await shop.open(notices=False)
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
-
-        await self.refuse(shop, 2)
-        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]
-        await self.refuse(shop, 3)
-
-        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("paused",)]
-        assert [each for each in await shop.told() if "paused" in each] == [
-            "send_subscription_paused_task delivery:1:2026-03-04:paused"
-        ]
-
-    async def test_is_not_where_one_was_paid_in_between(self, shop: ChargingShop) -> None:
-        await shop.open(notices=False)
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed", times=2))
-        shop.fakes.razorpay.fates.add(Fate(becomes="captured", times=1))
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed", times=2))
-
-        await self.refuse(shop, 5)
-
-        states = [charge.state for charge in await shop.shop.charges()]
-        assert states == ["refused", "refused", "captured", "refused", "refused"]
-        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]
 
 
 class TestUnwanted:
@@ -616,7 +478,7 @@ class TestUnwanted:
         tomorrow = DAY + ONE_DAY
         await shop.shop.run(tomorrow)
         assert (await shop.charge(1, tomorrow)).state == "planned"
-        move(shop, "failed")
+        shop.move("failed")
         await shop.charge(by=shop.charging(pause_after=1))
 
         charged = await shop.charge(1, tomorrow)
@@ -660,6 +522,17 @@ class TestSingle:
 
         assert (charged.state, charged.next_delivery_date) == ("captured", DAY + ONE_DAY)
         assert await shop.faults() == []
+
+    async def test_one_is_swept_as_if_a_run_had_planned_it(self, shop: ChargingShop) -> None:
+        await shop.open()
+        await shop.charge()
+
+        [job] = [job for job in await shop.shop.jobs() if job.key == "sweep:2026-03-02"]
+        assert (job.task, job.kwargs, job.not_before) == (
+            sweep_charges.name,
+            {"delivery_date": "2026-03-02"},
+            end_of_day(DAY),
+        )
 
     async def test_one_that_is_not_due_is_not(self, shop: ChargingShop) -> None:
         await shop.open()
@@ -786,7 +659,7 @@ class TestBrake:
         await shop.charge(1)
         await runs.pause(shop.shop.database, DAY, "a person wants to look")
 
-        move(shop, "captured")
+        shop.move("captured")
         assert (await shop.charge(1)).state == "captured"
         with pytest.raises(RunPaused, match="a person wants to look"):
             await shop.charge(2)

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from app.db.engine import Database
 from app.deliveries import runs
 from app.deliveries.brake import usual_before, why_brake
+from app.deliveries.figures import by_state, figures_of
 from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY, DeliveryShop
 
 
@@ -55,7 +56,7 @@ async def test_outcomes_far_from_the_usual_stop_the_run(
     await shop.open(200)
     await shop.run(DAY, page=200)
     await settle(shop, DAY, "captured", 200)
-    await runs.count_outcomes(shop.database, DAY)
+    await keep_outcomes(shop, DAY)
     await shop.sql("UPDATE subscriptions SET next_delivery_date = :day WHERE id > 150", day=DAY + 2 * ONE_DAY)
     await shop.run(DAY + ONE_DAY, page=200)
     await settle(shop, DAY + ONE_DAY, state, 150 * share // 100)
@@ -122,20 +123,25 @@ async def settle(shop: DeliveryShop, day: date, state: str, most: int, *, reason
         )
 
 
-async def test_outcomes_are_counted_by_state(shop: DeliveryShop) -> None:
-    await shop.open(3, stock=2)
-    await shop.run()
-    await settle(shop, DAY, "captured", 1)
+async def keep_outcomes(shop: DeliveryShop, day: date) -> None:
+    """As a report does."""
+    figures = await figures_of(shop.database, day, refusals=3)
+    async with shop.database.session() as session:
+        (await runs.lock(session, day)).outcomes = dict(by_state(figures))
 
-    outcomes = await runs.count_outcomes(shop.database, DAY)
 
-    assert outcomes == {
-        "captured": {"charges": 1, "paise": 6800},
-        "planned": {"charges": 1, "paise": 6800},
-        "skipped": {"charges": 1, "paise": 6800},
-    }
-    with pytest.raises(runs.UnknownRun, match="2026-03-03 were not planned"):
-        await runs.count_outcomes(shop.database, DAY + ONE_DAY)
+async def test_what_was_given_up_is_no_usual_refusal_either(shop: DeliveryShop) -> None:
+    await shop.open(120)
+    await shop.run(page=200)
+    await settle(shop, DAY, "refused", 60, reason="not_charged_in_time")
+    await settle(shop, DAY, "refused", 15)
+    await settle(shop, DAY, "captured", 45)
+    await keep_outcomes(shop, DAY)
+
+    async with shop.database.session() as session:
+        usual = await usual_before(session, DAY + ONE_DAY)
+
+    assert (usual.refused, usual.unknown) == (25, 0)
 
 
 async def test_nothing_is_planned_while_a_person_has_paused_the_run(shop: DeliveryShop) -> None:

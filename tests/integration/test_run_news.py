@@ -9,6 +9,7 @@ import pytest
 from app.billing.sweeping import CHARGING
 from app.db.engine import Database
 from app.db.outbox import OutboxJob
+from app.deliveries import runs
 from app.deliveries.days import end_of_day
 from app.dev.fakes import running_fakes
 from app.dev.fakes.inbox import Provider
@@ -69,17 +70,29 @@ async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_repor
     assert [job.not_before for job in await news(shop)] == [None, None, None, run.finished_at + timedelta(hours=2)]
 
 
-@pytest.mark.parametrize("price", [68, 680])
-async def test_what_the_jobs_of_its_day_leave_behind_is_swept_when_that_is_over(shop: DeliveryShop, price: int) -> None:
+@pytest.mark.parametrize("stopped_by", [None, "brake", "person"])
+async def test_what_the_jobs_of_its_day_leave_behind_is_swept_when_that_is_over(
+    shop: DeliveryShop, stopped_by: str | None
+) -> None:
+    day = DAY + ONE_DAY
     await shop.open(200)
     await shop.run(page=100)
-    await shop.sql("UPDATE products SET consumer_price = :price", price=price)
+    if stopped_by == "brake":
+        await shop.sql("UPDATE products SET consumer_price = 680")
+    if stopped_by == "person":
+        async with shop.database.session() as session:
+            await runs.begin(session, day, "asha")
+        await runs.pause(shop.database, day, "asked by asha")
 
-    run = await shop.run(DAY + ONE_DAY, page=150, news=NEWS)
+    run = await shop.run(day, page=150, news=NEWS)
 
     [job] = [job for job in await shop.jobs() if job.task == sweep_charges.name]
-    assert (run.paused_at is None) == (price == 68)
-    assert (job.not_before, job.kwargs) == (end_of_day(DAY + ONE_DAY), {"delivery_date": "2026-03-03"})
+    assert (run.paused_at is not None) == (stopped_by is not None)
+    assert (job.key, job.not_before, job.kwargs) == (
+        "sweep:2026-03-03",
+        end_of_day(day),
+        {"delivery_date": "2026-03-03"},
+    )
 
 
 async def test_each_owner_gets_a_note_of_their_own(shop: DeliveryShop) -> None:

@@ -29,6 +29,7 @@ TERMS = SettlingTerms(
     Correspondence("https://shop.example", ["IN"]),
     looking="follow_up_charge",
     charging="process_single_subscription",
+    reporting="report_subscription_run",
 )
 HOLDING: set[ChargeState] = {"planned", "notified", "submitting", "pending", "unknown", "captured"}
 STATES: tuple[ChargeState, ...] = get_args(ChargeState)

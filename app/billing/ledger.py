@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +22,9 @@ from app.deliveries.days import end_of_day
 from app.providers.payments.entities import GatewayOrderId
 
 T = TypeVar("T")
+
+# A charge waits for its gateway far longer than for a write: the larger the groups, the less they cost.
+WRITERS: Final = 1
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -54,12 +57,14 @@ class ChargeLedger:
         self._database = database
         self._terms = terms
         self._now = now
-        self._find = GroupCommit(self._read, tries=2, is_passing=_is_passing)
-        self._begin = GroupCommit(self._unfrozen(self._write_begins), tries=2, is_passing=_is_passing)
-        self._take = GroupCommit(self._unfrozen(self._write_rights), tries=2, is_passing=_is_passing)
+        self._find = GroupCommit(self._read, tries=2, writers=WRITERS, is_passing=_is_passing)
+        self._begin = GroupCommit(self._unfrozen(self._write_begins), tries=2, writers=WRITERS, is_passing=_is_passing)
+        self._take = GroupCommit(self._unfrozen(self._write_rights), tries=2, writers=WRITERS, is_passing=_is_passing)
         # By then the gateway has answered: what it said is written however long PostgreSQL is away.
         conclusions = ConclusionWriter(database, terms, pause_after=pause_after, now=now)
-        self._settle = GroupCommit(self._unfrozen(conclusions.write), tries=None, is_passing=_is_passing)
+        self._settle = GroupCommit(
+            self._unfrozen(conclusions.write), tries=None, writers=WRITERS, is_passing=_is_passing
+        )
         self._giving_back: set[asyncio.Task[None]] = set()
 
     async def find(self, key: ChargeKey) -> ChargeRecord | None:

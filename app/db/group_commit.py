@@ -35,7 +35,8 @@ class GroupCommit(Generic[Item, Answer]):
     """Hands what is submitted while writes are on their way to the next one.
 
     No timer: a single submission is written at once, a hundred at once share one statement. An item whose error
-    `is_passing` is written again, `tries` times in all (None: until it is written).
+    `is_passing` is written again, `tries` times in all (None: until it is written). `writers` are the writes that may
+    be on their way at the same time: with one, groups are larger, and an item waits for a whole write at most.
     """
 
     def __init__(
@@ -43,10 +44,12 @@ class GroupCommit(Generic[Item, Answer]):
         write: Write[Item, Answer],
         *,
         tries: int | None = 1,
+        writers: int = WRITERS,
         is_passing: Callable[[Exception], bool] = lambda _: True,
     ) -> None:
         self._write = write
         self._tries = tries
+        self._most_writers = writers
         self._is_passing = is_passing
         self._waiting: list[_Submission[Item, Answer]] = []
         self._writers: set[asyncio.Task[None]] = set()
@@ -71,7 +74,7 @@ class GroupCommit(Generic[Item, Answer]):
 
     def _enqueue(self, submission: _Submission[Item, Answer]) -> None:
         self._waiting.append(submission)
-        if len(self._writers) < WRITERS:
+        if len(self._writers) < self._most_writers:
             writer = asyncio.create_task(self._write_all(), name="group commit")
             self._writers.add(writer)
             writer.add_done_callback(self._writers.discard)

@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.db.shop import SubscriptionId
 from app.deliveries.decisions import EXPECTED, IS_DELIVERED, Terms
 
+# The charges of today go first: of what waits in a queue, that is taken which has been due for longest.
+BEHIND_CHARGES = timedelta(minutes=15)
 _DELIVERED = text(
     f"""
     SELECT s.id FROM tasks.mandates m JOIN subscriptions s ON s.id = m.subscription_id
@@ -26,10 +28,10 @@ _WRITE = text(
         ON CONFLICT (delivery_date, subscription_id) DO NOTHING
         RETURNING subscription_id, delivery_date
     ), enqueued AS (
-        INSERT INTO tasks.outbox (task, kwargs, key)
+        INSERT INTO tasks.outbox (task, kwargs, key, not_before)
         SELECT CAST(:task AS text),
             jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
-            'notice:' || subscription_id || ':' || delivery_date
+            'notice:' || subscription_id || ':' || delivery_date, now() + CAST(:behind AS interval)
         FROM written WHERE CAST(:task AS text) IS NOT NULL ORDER BY subscription_id
         ON CONFLICT (key) DO NOTHING
     )
@@ -58,5 +60,12 @@ async def plan_notices(
     delivered = list(await session.scalars(_DELIVERED, {**then.parameters, "after": after, "last": last}))
     if not delivered:
         return 0
-    parameters = {**then.parameters, "ids": delivered, "given_products": [], "given_units": [], "task": announcing}
+    parameters = {
+        **then.parameters,
+        "ids": delivered,
+        "given_products": [],
+        "given_units": [],
+        "task": announcing,
+        "behind": BEHIND_CHARGES,
+    }
     return await session.scalar(_WRITE, parameters) or 0

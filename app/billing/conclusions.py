@@ -176,7 +176,9 @@ async def _lock(session: AsyncSession, concluded: Sequence[ChargeRecord]) -> Map
     await session.execute(statements.PATIENCE)
     if tokens := [record.token_id for record in concluded if record.token_id]:
         await session.execute(statements.LOCK_TOKENS, {"tokens": tokens})
-    await session.execute(statements.LOCK_CHARGES, keys_as_arrays(keys))
+    charges = await session.execute(statements.LOCK_CHARGES, keys_as_arrays(keys))
+    if orders := [row.order_id for row in charges if row.order_id is not None]:
+        await session.execute(statements.LOCK_ORDERS, {"ids": orders})
     found = await session.execute(RECORDS, keys_as_arrays(keys))
     return {record.key: record for record in map(ChargeRecord.of, found)}
 
@@ -221,7 +223,9 @@ def _after(each: Settlement, order_id: OrderId | None) -> ChargeRecord:
         is_owed=each.is_owed,
         looks=each.looks,
         next_look_at=each.next_look_at,
+        refused_at=each.refused_at,
         order_id=order_id,
+        order_status=each.order.order_status if each.order else each.before.order_status,
         razorpay_order_id=each.before.razorpay_order_id or (None if finding is None else finding.order_id),
         razorpay_payment_id=(None if finding is None else finding.payment_id) or each.before.razorpay_payment_id,
     )

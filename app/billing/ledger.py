@@ -1,10 +1,11 @@
 """Reads and writes the ledger of charges for many jobs at once, each write a step that can be taken twice."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import structlog
 from sqlalchemy.exc import DBAPIError
@@ -20,8 +21,6 @@ from app.db.frozen import unblock
 from app.db.group_commit import Answer, GroupCommit, Item, Write
 from app.deliveries.days import end_of_day
 from app.providers.payments.entities import GatewayOrderId
-
-T = TypeVar("T")
 
 # A charge waits for its gateway far longer than for a write: the larger the groups, the less they cost.
 WRITERS: Final = 1
@@ -69,7 +68,8 @@ class ChargeLedger:
 
     async def find(self, key: ChargeKey) -> ChargeRecord | None:
         """The charge as it stands; None where that delivery was never planned."""
-        return await _or_later(key, self._find.submit(key))
+        with _or_later(key):
+            return await self._find.submit(key)
 
     async def begin(self, record: ChargeRecord) -> bool:
         """Puts a planned charge on record as being charged, by the mandate of the record.
@@ -78,12 +78,15 @@ class ChargeLedger:
         happens where anything is otherwise by now than on the record: where it stands, that it is still wanted, by whom
         and from which mandate.
         """
-        return await _or_later(record.key, self._begin.submit(record))
+        with _or_later(record.key):
+            return await self._begin.submit(record)
 
     async def begin_again(self, record: ChargeRecord) -> None:
         """The same for one that nobody tried to pay, by the gateway's word, unless somebody was faster."""
-        async with self._database.session() as session:
-            await session.execute(statements.BEGIN_AGAIN, {**record.key._asdict(), "payer": record.payer})
+        with _or_later(record.key):
+            async with self._database.session() as session:
+                await session.execute(statements.PATIENCE)
+                await session.execute(statements.BEGIN_AGAIN, {**record.key._asdict(), "payer": record.payer})
 
     async def take_right(self, right: Right) -> bool:
         """Whether the charge is this attempt's to have paid, by this order.
@@ -92,7 +95,8 @@ class ChargeLedger:
         """
         taking = self._take.submit(right)
         try:
-            return await _or_later(right.key, asyncio.shield(taking))
+            with _or_later(right.key):
+                return await asyncio.shield(taking)
         except asyncio.CancelledError:
             giving_back = asyncio.create_task(self._give_back_once(taking, right), name="right given back")
             self._giving_back.add(giving_back)
@@ -107,6 +111,7 @@ class ChargeLedger:
         parameters = {**right.key._asdict(), "payer": right.payer}
         try:
             async with self._database.session() as session:
+                await session.execute(statements.PATIENCE)
                 await session.execute(statements.GIVE_BACK_RIGHT, parameters)
         except (DatabaseUnavailable, DBAPIError) as error:
             log.warning("charge.right_kept", charge=str(right.key), error=type(error).__name__)
@@ -177,9 +182,10 @@ class ChargeLedger:
         return [right.payer in taken for right in rights]
 
 
-async def _or_later(key: ChargeKey, writing: "asyncio.Future[T]") -> T:
+@contextmanager
+def _or_later(key: ChargeKey) -> Iterator[None]:
     try:
-        return await writing
+        yield
     except DBAPIError as error:
         if not is_passing(error):
             raise

@@ -105,6 +105,10 @@ class MandateWay:
             payments = await self._gateway.payments_of(order_id, amount=record.amount_paise)
             if payments:
                 return await self._ledger.settle(record, from_payments(order_id, payments), look)
+            if record.razorpay_payment_id is not None:
+                # Not shown (any more): what it is read from may be older than what we know.
+                found_payment = await self._read(record, order_id, record.razorpay_payment_id)
+                return await self._ledger.settle(record, found_payment, look)
             order = await self._gateway.order(order_id, receipt=record.receipt, amount=record.amount_paise)
         except ProviderOutcomeUnknown as failed:
             return await self._ledger.settle(record, doubt(failed, order_id, None), look)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Row, text
 
 from app.db.charges import ChargeState, Way
-from app.db.shop import AddressId, OrderId, ProductId, SubscriptionFrequency, SubscriptionId, UserId
+from app.db.shop import AddressId, OrderId, OrderStatus, ProductId, SubscriptionFrequency, SubscriptionId, UserId
 from app.money import rupees_of
 from app.providers.payments.entities import GatewayOrderId, GatewayPaymentId, GatewaySubscriptionId, InvoiceId, Paise
 
@@ -29,7 +29,8 @@ class ChargeRecord:
     """A row of `tasks.charges`, and what the shop knows of its subscription by now.
 
     `is_active` tells it of the subscription, `has_customer` of its customer.
-    What is None of `mandate_*` and of the last ones does not exist (any more).
+    What is None of `order_*`, of `mandate_*` and of the last ones does not exist (any more). The address is that of the
+    order, where there is one.
     """
 
     delivery_date: date
@@ -47,11 +48,13 @@ class ChargeRecord:
     razorpay_payment_id: GatewayPaymentId | None
     razorpay_invoice_id: InvoiceId | None
     order_id: OrderId | None
+    order_status: OrderStatus | None
     token_id: str | None
     payer: str | None
     paying_since: datetime | None
     looks: int
     next_look_at: datetime | None
+    refused_at: datetime | None
     mandate_customer_id: str | None
     mandate_token_id: str | None
     mandate_method: str | None
@@ -91,7 +94,8 @@ class ChargeRecord:
 _COLUMNS = """
     SELECT c.delivery_date, c.subscription_id, c.user_id, c.product_id, c.way, c.amount_paise, c.receipt, c.state,
         c.reason, c.units_held, c.is_owed, c.razorpay_order_id, c.razorpay_payment_id, c.razorpay_invoice_id,
-        c.order_id, c.token_id, c.payer, c.paying_since, c.looks, c.next_look_at,
+        o.id AS order_id, CAST(o.order_status AS text) AS order_status, c.token_id, c.payer, c.paying_since, c.looks,
+        c.next_look_at, c.refused_at,
         m.customer_id AS mandate_customer_id, m.token_id AS mandate_token_id, m.method AS mandate_method,
         s.razorpay_subscription_id, coalesce(s.status = 'active', false) AS is_active,
         coalesce(u.is_active, false) AS has_customer, CAST(s.plan_frequency AS text) AS frequency, s.start_date,
@@ -106,7 +110,8 @@ RECORDS = text(f"""
     JOIN tasks.charges c USING (delivery_date, subscription_id)
     LEFT JOIN tasks.mandates m USING (subscription_id)
     LEFT JOIN subscriptions s ON s.id = c.subscription_id
-    LEFT JOIN addresses a ON a.id = s.delivery_address_id
+    LEFT JOIN orders o ON o.id = c.order_id
+    LEFT JOIN addresses a ON a.id = coalesce(o.delivery_address_id, s.delivery_address_id)
     LEFT JOIN users u ON u.id = c.user_id
     LEFT JOIN products p ON p.id = c.product_id
 """)

@@ -13,8 +13,8 @@ from app.money import rupees_of
 
 
 def as_json(rows: Iterable[Mapping[str, Any]]) -> str:
-    """As `jsonb_to_recordset` takes them."""
-    return orjson.dumps(list(rows)).decode()
+    """As `jsonb_to_recordset` takes them, which takes no NUL: a gateway's words may be anything."""
+    return orjson.dumps(list(rows)).decode().replace("\\u0000", "\\ufffd")
 
 
 def of_settlement(each: Settlement) -> Mapping[str, Any]:
@@ -29,6 +29,7 @@ def of_settlement(each: Settlement) -> Mapping[str, Any]:
         "is_owed": each.is_owed,
         "looks": each.looks,
         "next_look_at": each.next_look_at,
+        "refused_at": each.refused_at,
         "answer": finding and finding.answer,
         "razorpay_order_id": finding and finding.order_id,
         "razorpay_payment_id": finding and finding.payment_id,

@@ -78,6 +78,7 @@ class Settlement:
     is_owed: bool = False
     looks: int
     next_look_at: datetime | None
+    refused_at: datetime | None = None
     order: ShopOrder | None = None
     payment: PaymentStatus | None = None
     period: BilledPeriod | None = None
@@ -138,6 +139,7 @@ def settlement(
         is_owed=record.is_owed,
         looks=looks,
         next_look_at=next_look_at,
+        refused_at=(record.refused_at or now) if state == "refused" else None,
         order=settled.order,
         payment=settled.payment,
         period=conclusion.period,
@@ -154,11 +156,9 @@ def wants_unit(record: ChargeRecord, conclusion: Finding | Skip, now: datetime) 
 
 def may_still_be_paid(record: ChargeRecord, now: datetime, reason: str | None = None) -> bool:
     """Whether a charge that is refused, or is about to be for that reason, may still turn out to be paid."""
-    since = record.paying_since
-    if since is None and telling.NOT_CHARGED_IN_TIME in (record.reason, reason):
-        # As far as is on record here nobody had the right to; a restored backup does not know.
-        since = end_of_day(record.delivery_date)
-    return since is not None and now < since + LATE_AUTHORISATION + _LEEWAY
+    # Where nobody had the right to as far as is on record here, a restored backup does not know.
+    can_have_been_tried = record.paying_since is not None or telling.NOT_CHARGED_IN_TIME in (record.reason, reason)
+    return can_have_been_tried and now < (record.refused_at or now) + LATE_AUTHORISATION + _LEEWAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +186,24 @@ def _state_after(record: ChargeRecord, standing: Standing) -> ChargeState:
 def _captured(
     record: ChargeRecord, finding: Finding, terms: SettlingTerms, now: datetime, *, has_unit: bool
 ) -> Settlement:
-    was_given_up = record.state == "refused"
     has_order = _can_be_ordered(record)
-    is_owed = not has_order or (was_given_up and not (wants_unit(record, finding, now) and has_unit))
+    if record.state == "refused":
+        is_owed = not (wants_unit(record, finding, now) and has_unit)
+    else:
+        # Whoever cancelled the order wants no delivery; what was paid for it is a matter for a person.
+        is_owed = not has_order or record.order_status in (OrderStatus.CANCELLED, OrderStatus.REFUNDED)
     status = OrderStatus.PENDING if is_owed else OrderStatus.CONFIRMED
     return Settlement(
         before=record,
         state="captured",
         reason=finding.reason or (None if has_order else "subscription_gone"),
         finding=finding,
-        units_held=record.units_held if not was_given_up else 0 if is_owed else 1,
+        units_held=int(not is_owed),
         is_owed=is_owed,
         looks=record.looks,
         next_look_at=None,
-        order=ShopOrder(PaymentStatus.PAID, status, _OWED if is_owed else None) if has_order else None,
+        refused_at=record.refused_at,
+        order=_order(record, PaymentStatus.PAID, status, _OWED if is_owed else None) if has_order else None,
         payment=PaymentStatus.PAID,
         period=finding.period,
         jobs=() if is_owed else telling.confirmed(record, terms.correspondence),
@@ -209,7 +213,7 @@ def _captured(
 def _open(record: ChargeRecord, finding: Finding, state: ChargeState) -> _Step:
     if state == "unknown" or record.state == state:
         return _Step(finding.reason or record.reason, record.units_held)
-    order = ShopOrder(PaymentStatus.PENDING, OrderStatus.PENDING) if _can_be_ordered(record) else None
+    order = _order(record, PaymentStatus.PENDING, OrderStatus.PENDING) if _can_be_ordered(record) else None
     return _Step(finding.reason, record.units_held, order, PaymentStatus.PENDING)
 
 
@@ -222,8 +226,14 @@ def _refused(record: ChargeRecord, finding: Finding, terms: SettlingTerms) -> _S
     else:
         jobs = telling.refused(record, terms.correspondence, reason, finding.words)
     has_order = record.order_id is not None
-    order = ShopOrder(PaymentStatus.FAILED, OrderStatus.CANCELLED) if has_order else None
+    order = _order(record, PaymentStatus.FAILED, OrderStatus.CANCELLED) if has_order else None
     return _Step(reason, 0, order, PaymentStatus.FAILED if has_order else None, jobs)
+
+
+def _order(record: ChargeRecord, payment: PaymentStatus, status: OrderStatus, notes: str | None = None) -> ShopOrder:
+    """The order moves on only from where we left it: what the shop has done with it since is not taken back."""
+    ours = OrderStatus.CANCELLED if record.state == "refused" else OrderStatus.PENDING
+    return ShopOrder(payment, status if record.order_status in (None, ours) else record.order_status, notes)
 
 
 def _is_untouched(record: ChargeRecord) -> bool:

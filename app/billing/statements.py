@@ -16,16 +16,17 @@ _KEYS = """
 # The first statement of each transaction: a worker that stands still must not hold up the others, nor somebody's open
 # psql all of them.
 PATIENCE = patience(idle=timedelta(seconds=10), lock=timedelta(seconds=5))
-# Everybody locks in this order: tokens, then charges, then the shop's rows, and the products at the very end.
+# Everybody locks in this order: tokens, charges, orders, then the shop's other rows, and the products at the very end.
 LOCK_TOKENS = text(f"""
     SELECT count(pg_advisory_xact_lock({TOKEN_LOCK}, key)) FROM (
         SELECT DISTINCT hashtext(token) AS key FROM unnest(CAST(:tokens AS text[])) AS token ORDER BY 1
     ) AS keys
 """)  # noqa: S608 -- our own number
 LOCK_CHARGES = text(f"""
-    SELECT 1 FROM {_KEYS} JOIN tasks.charges c USING (delivery_date, subscription_id)
+    SELECT c.order_id FROM {_KEYS} JOIN tasks.charges c USING (delivery_date, subscription_id)
     ORDER BY c.delivery_date, c.subscription_id FOR UPDATE OF c
 """)  # noqa: S608
+LOCK_ORDERS = text("SELECT id FROM orders WHERE id = ANY(CAST(:ids AS integer[])) ORDER BY id FOR NO KEY UPDATE")
 # One that must wait keeps the token that it waits for, by which the end of the earlier debit finds it, and comes back
 # at the end of its day in any case. What was announced for another mandate than that is charged by an order of its own.
 BEGIN = text(f"""
@@ -63,12 +64,17 @@ BEGIN = text(f"""
         AND c.state IN {WAITING_STATES}
     RETURNING c.delivery_date, c.subscription_id, waits
 """)  # noqa: S608
-# Written twice it is the same right: an answer that was lost is asked for by the same words.
+# Written twice it is the same right: an answer that was lost is asked for by the same words. By now it is a while since
+# the charge was read.
 TAKE_RIGHT = text("""
     UPDATE tasks.charges c SET razorpay_order_id = wanted.order_id, payer = wanted.payer, paying_since = :now
     FROM unnest(CAST(:days AS date[]), CAST(:subscriptions AS integer[]), CAST(:orders AS text[]),
         CAST(:payers AS text[])) AS wanted (delivery_date, subscription_id, order_id, payer)
+    JOIN subscriptions s ON s.id = wanted.subscription_id AND s.status = 'active'
+    JOIN users u ON u.id = s.user_id AND u.is_active
+    JOIN tasks.mandates m ON m.subscription_id = wanted.subscription_id
     WHERE c.delivery_date = wanted.delivery_date AND c.subscription_id = wanted.subscription_id
+        AND c.token_id = m.token_id
         AND c.state = 'submitting' AND (c.payer IS NULL OR c.payer = wanted.payer)
         AND (c.razorpay_order_id IS NULL OR c.razorpay_order_id = wanted.order_id)
     RETURNING c.payer
@@ -78,20 +84,21 @@ GIVE_BACK_RIGHT = text("""
     WHERE delivery_date = :delivery_date AND subscription_id = :subscription_id
         AND state = 'submitting' AND payer = :payer
 """)
-# `payer` says what whoever asked the gateway knew: nobody can have begun to pay since.
+# `payer` says what whoever asked the gateway knew: nobody can have begun to pay since. Where a payment is known, no
+# list of the gateway's proves that there is none.
 BEGIN_AGAIN = text("""
     UPDATE tasks.charges SET state = 'submitting', payer = NULL, paying_since = NULL
     WHERE delivery_date = :delivery_date AND subscription_id = :subscription_id
-        AND state = 'unknown' AND payer IS NOT DISTINCT FROM CAST(:payer AS text)
+        AND state = 'unknown' AND razorpay_payment_id IS NULL AND payer IS NOT DISTINCT FROM CAST(:payer AS text)
 """)
 SETTLE = text("""
     WITH settled AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(CAST(:settlements AS jsonb)) AS settled (
             delivery_date date, subscription_id integer, state text, reason text, units_held smallint,
-            is_owed boolean, looks smallint, next_look_at timestamptz, answer jsonb, razorpay_order_id text,
-            razorpay_payment_id text, razorpay_invoice_id text, user_id integer, product_id integer,
-            address_id integer, rupees numeric(10, 2), order_id integer, order_number text, order_payment text,
-            order_status text, notes text, payment text, method text, known_payment_id text,
+            is_owed boolean, looks smallint, next_look_at timestamptz, refused_at timestamptz, answer jsonb,
+            razorpay_order_id text, razorpay_payment_id text, razorpay_invoice_id text, user_id integer,
+            product_id integer, address_id integer, rupees numeric(10, 2), order_id integer, order_number text,
+            order_payment text, order_status text, notes text, payment text, method text, known_payment_id text,
             known_subscription_id integer
         )
     ), made AS (
@@ -129,11 +136,12 @@ SETTLE = text("""
     )
     UPDATE tasks.charges c SET state = settled.state, reason = settled.reason, units_held = settled.units_held,
         is_owed = settled.is_owed, looks = settled.looks, next_look_at = settled.next_look_at,
+        refused_at = settled.refused_at,
         answer = coalesce(settled.answer, c.answer),
         razorpay_order_id = coalesce(c.razorpay_order_id, settled.razorpay_order_id),
         razorpay_payment_id = coalesce(settled.razorpay_payment_id, c.razorpay_payment_id),
         razorpay_invoice_id = coalesce(settled.razorpay_invoice_id, c.razorpay_invoice_id),
-        order_id = coalesce(c.order_id, made.id)
+        order_id = coalesce(made.id, settled.order_id)
     FROM settled LEFT JOIN made USING (order_number)
     WHERE c.delivery_date = settled.delivery_date AND c.subscription_id = settled.subscription_id
     RETURNING c.delivery_date, c.subscription_id, c.order_id
@@ -175,24 +183,29 @@ WAKE = text(f"""
     ORDER BY subscription_id, delivery_date
     ON CONFLICT (key) DO NOTHING
 """)  # noqa: S608
-# Those whose latest charges up to today were all refused. What has invoices can't be paused here: Razorpay bills on.
+# Those whose latest charges up to today were all refused, since they were paused for it last. What has invoices can't
+# be paused here: Razorpay bills on.
 REFUSED_AGAIN = text(f"""
     WITH again AS (
         SELECT refused.id, day, way
         FROM unnest(CAST(:ids AS integer[]), CAST(:days AS date[]), CAST(:ways AS text[])) AS refused (id, day, way)
         CROSS JOIN LATERAL (
-            SELECT c.state FROM generate_series(refused.day - CAST(:days_back AS integer),
+            SELECT c.state, c.has_paused FROM generate_series(refused.day - CAST(:days_back AS integer),
                 greatest(refused.day, current_date), interval '1 day') AS each
             JOIN tasks.charges c ON c.delivery_date = CAST(each AS date) AND c.subscription_id = refused.id
             WHERE {IS_ANSWERED} ORDER BY c.delivery_date DESC LIMIT :refusals
         ) AS latest
-        GROUP BY refused.id, day, way HAVING count(*) = :refusals AND bool_and(latest.state = 'refused')
+        GROUP BY refused.id, day, way
+        HAVING count(*) = :refusals AND bool_and(latest.state = 'refused' AND NOT latest.has_paused)
     ), locked AS MATERIALIZED (
         SELECT s.id FROM subscriptions s JOIN again USING (id)
         WHERE s.status = 'active' AND way = 'mandate' ORDER BY s.id FOR NO KEY UPDATE OF s
     ), paused AS (
         UPDATE subscriptions s SET status = 'paused', updated_at = now() FROM locked WHERE s.id = locked.id
         RETURNING s.id
+    ), noted AS (
+        UPDATE tasks.charges c SET has_paused = true FROM again JOIN paused USING (id)
+        WHERE c.delivery_date = again.day AND c.subscription_id = again.id
     )
     SELECT again.id, paused.id IS NOT NULL, EXISTS (
         SELECT FROM tasks.subscription_runs r WHERE r.delivery_date = day AND r.reported_at IS NOT NULL

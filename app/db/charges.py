@@ -74,7 +74,8 @@ class Charge(OwnTable):
     Only the attempt whose word `payer` is may ask the gateway to take the money, and once: it has had that right since
     `paying_since`. `token_id` is the mandate that is debited, or that the charge waits for while it is planned.
     `looks` counts the times at which it was left to be asked about again; the next one is at `next_look_at`, and
-    where that is None while it is pending or unknown, it waits for a person.
+    where that is None while it is pending or unknown, it waits for a person. `refused_at` is when that was found out,
+    and `has_paused` that it was the last of the refusals in a row that paused its subscription.
     """
 
     __tablename__ = "charges"
@@ -122,6 +123,8 @@ class Charge(OwnTable):
     paying_since: Mapped[datetime | None]
     looks: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     next_look_at: Mapped[datetime | None]
+    refused_at: Mapped[datetime | None]
+    has_paused: Mapped[bool] = mapped_column(server_default=false())
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     planned_at: Mapped[datetime] = mapped_column(server_default=func.now())
     # Set by the table's trigger.

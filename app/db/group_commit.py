@@ -88,6 +88,9 @@ class GroupCommit(Generic[Item, Answer]):
             # Whoever was cancelled before it was written wants nothing written.
             if wanted := [submission for submission in batch if not submission.answer.done()]:
                 await self._write_batch(wanted)
+        # Now, and not only when the loop has seen the end of this task: who submits until then would wait for it.
+        if (writer := asyncio.current_task()) is not None:
+            self._writers.discard(writer)
 
     async def _write_batch(self, batch: Sequence[_Submission[Item, Answer]]) -> None:
         try:

@@ -205,7 +205,7 @@ async def test_a_charge_that_never_arrived_by_the_end_of_its_day_is_given_up(sho
     given_up = shop.now
     while (await shop.one()).next_look_at is not None:
         assert (await shop.look()).state == "refused"
-    assert shop.now - given_up == 2 * ONE_DAY
+    assert shop.now - given_up == 3 * ONE_DAY
 
 
 async def test_what_nobody_can_tell_waits_for_a_person_in_the_end(shop: ChargingShop) -> None:

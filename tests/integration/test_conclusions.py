@@ -175,6 +175,43 @@ class TestLateAuthorisation:
 
         assert [each and each.state for each in await settling] == ["captured", "refused"]
 
+    async def test_is_looked_for_during_three_days_from_a_refusal_that_came_late(self, shop: ChargingShop) -> None:
+        await shop.open(notices=False)
+        shop.fakes.razorpay.fates.add(Fate(becomes="created"))
+        await shop.plan()
+        await shop.charge()
+        while (await shop.one()).looks < 4:
+            await shop.look()
+        shop.move("failed")
+        assert (await shop.look()).state == "refused"
+
+        failed_at = shop.now
+        while (await shop.one()).next_look_at is not None:
+            await shop.look()
+
+        assert shop.now - failed_at >= timedelta(days=3)
+
+    async def test_locks_its_product_after_its_order(self, shop: ChargingShop) -> None:
+        """As whoever changes an order in the shop and then the stock: the other way around each waits for the other."""
+        await shop.open(notices=False)
+        await shop.plan()
+        await shop.charge()
+        shop.move("failed")
+        assert (await shop.charge()).state == "refused"
+        ledger = shop.charging().ledger
+        late = await ledger.find(key(1))
+        assert late is not None
+        paid = Finding(Standing.CAPTURED, {}, payment_id=GatewayPaymentId("pay_late"))
+        async with shop.shop.database.session() as editing:
+            await editing.execute(text("SELECT FROM orders FOR UPDATE"))
+            settling = asyncio.create_task(ledger.settle(late, paid))
+            await until(lambda: shop.shop.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+            free = await editing.scalars(text("SELECT id FROM products FOR NO KEY UPDATE SKIP LOCKED"))
+            products = free.all()
+        await settling
+
+        assert products == [1]
+
 
 class TestPause:
     """A subscription that was refused three times in a row."""
@@ -245,4 +282,18 @@ class TestPause:
 
         states = [charge.state for charge in await shop.shop.charges()]
         assert states == ["refused", "refused", "captured", "refused", "refused"]
+        assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]
+
+    async def test_is_not_repeated_by_the_first_refusal_after_somebody_resumed_it(self, shop: ChargingShop) -> None:
+        await shop.open(notices=False)
+        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
+        for number in range(4):
+            day = DAY + number * ONE_DAY
+            shop.now = MIDNIGHT + number * ONE_DAY + timedelta(minutes=1)
+            if number == 3:
+                assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("paused",)]
+                await shop.shop.sql("UPDATE subscriptions SET status = 'active', next_delivery_date = :day", day=day)
+            await shop.shop.run(day)
+            await shop.charge(1, day)
+
         assert await shop.shop.sql("SELECT CAST(status AS text) FROM subscriptions") == [("active",)]

@@ -117,6 +117,21 @@ async def test_an_open_invoice_is_waited_for(shop: ChargingShop) -> None:
     assert await shop.faults() == []
 
 
+async def test_what_is_paid_after_its_order_was_deleted_in_the_shop_gets_another(shop: ChargingShop) -> None:
+    invoice = bill(shop, paid=False)
+    await shop.plan()
+    assert (await shop.charge()).state == "pending"
+    await shop.shop.sql("DELETE FROM orders")
+    shop.fakes.razorpay.books.pay(invoice)
+
+    charged = await shop.look()
+
+    order = await shop.order_of()
+    assert order is not None
+    assert (charged.state, order["payment_status"], order["order_status"]) == ("captured", "paid", "confirmed")
+    assert await shop.faults() == []
+
+
 @pytest.mark.parametrize("status", ["halted", "cancelled", "completed", "expired"])
 async def test_a_subscription_that_is_charged_no_more_is_refused_and_not_paused(
     shop: ChargingShop, status: str

@@ -8,6 +8,8 @@ from app.db.group_commit import WRITERS, GroupCommit
 from app.errors import Unavailable
 
 T = TypeVar("T")
+# Seconds after which a test gives up.
+PATIENCE = 10
 
 
 async def gather(answers: Iterable[asyncio.Future[T]]) -> list[T | BaseException]:
@@ -36,6 +38,16 @@ async def test_what_comes_while_a_write_is_on_its_way_goes_together() -> None:
 
     assert await asyncio.gather(*first, *others) == [0, 10, 50, 60, 70, 80]
     assert batches == [[0], [1], [5, 6, 7, 8]]
+
+
+async def test_who_submits_at_the_moment_when_a_writer_ends_does_not_wait_for_it() -> None:
+    async def write(items: Sequence[int]) -> Sequence[int]:
+        return items
+
+    group = GroupCommit(write, writers=1)
+    async with asyncio.timeout(PATIENCE):
+        for number in range(3):
+            assert await group.submit(number) == number
 
 
 async def test_one_item_that_can_not_be_written_does_not_take_the_others_along() -> None:

@@ -11,7 +11,7 @@ from app.billing.record import ChargeRecord
 from app.billing.settling import Settlement, SettlingTerms, Skip, settlement
 from app.billing.telling import Correspondence
 from app.db.charges import TRANSITIONS, ChargeState
-from app.db.shop import AddressId, OrderId, ProductId, SubscriptionFrequency, SubscriptionId, UserId
+from app.db.shop import AddressId, OrderId, OrderStatus, ProductId, SubscriptionFrequency, SubscriptionId, UserId
 from app.deliveries.days import end_of_day
 from app.providers.payments.entities import (
     GatewayOrderId,
@@ -53,6 +53,8 @@ def charge(state: ChargeState, **others: Any) -> ChargeRecord:
         "razorpay_payment_id": GatewayPaymentId("pay_1") if has_order or state == "refused" else None,
         "razorpay_invoice_id": None,
         "order_id": OrderId(7) if has_order else None,
+        "order_status": {"pending": OrderStatus.PENDING, "captured": OrderStatus.CONFIRMED}.get(state),
+        "refused_at": NOON if state == "refused" else None,
         "token_id": "token_1",
         "payer": "me",
         "paying_since": NOON - timedelta(minutes=1),

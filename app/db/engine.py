@@ -106,7 +106,13 @@ class Database:
         """
         with self._pool_timeout_sorted():
             async with self._without_begin.connect() as connection:
-                yield connection
+                try:
+                    yield connection
+                except DBAPIError:
+                    # A value that the driver can't encode leaves a statement half-way, and here no ROLLBACK ends it:
+                    # in the pool this connection would keep one of PgBouncer's to itself.
+                    await connection.invalidate()
+                    raise
 
     @asynccontextmanager
     async def reading(self, within: timedelta) -> AsyncIterator[AsyncConnection]:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from app.db.engine import Database, DatabaseUnavailable, asyncpg_url
 from app.db.shop import Category
 from app.errors import Unavailable
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -117,6 +118,27 @@ async def test_nothing_stays_prepared_on_the_server_that_pgbouncer_could_mix_up(
         prepared = await session.scalar(text("SELECT count(*) FROM pg_prepared_statements"))
 
     assert prepared == 0
+
+
+async def test_a_statement_that_could_not_be_sent_is_not_left_half_way(database_url: str, database: Database) -> None:
+    onlooker = Database(database_url, application_name="indostar onlooker", pool_size=1)
+
+    async def all_are_idle() -> bool:
+        async with onlooker.session() as session:
+            half_way: int | None = await session.scalar(
+                text(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid() AND state = 'active'"
+                )
+            )
+        return half_way == 0
+
+    with pytest.raises(DBAPIError, match="invalid input"):
+        async with database.autocommit() as connection:
+            await connection.execute(text("SELECT CAST(:number AS integer)"), {"number": 2**31})
+
+    await until(all_are_idle)
+    await onlooker.close()
 
 
 async def test_a_database_that_answers_is_pinged(database: Database) -> None:

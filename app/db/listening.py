@@ -16,6 +16,8 @@ log = structlog.stdlib.get_logger(__name__)
 PROBE_EVERY = 30.0
 HEARD_WITHIN = 2.0
 TRY_AGAIN_AFTER = 10.0
+# Who told nothing is most likely a pooler, and will be one the next time.
+TRY_A_POOLER_AGAIN_AFTER = 60.0
 
 
 class NotToldAnything(Exception):
@@ -29,6 +31,9 @@ class Listener:
         # asyncpg reads libpq's URLs, sslmode included.
         self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._channel = channel
+        # A channel of its own, so that trying it out wakes nobody else; one for good, since a pooler's connections to
+        # the server may keep it.
+        self._probe = f"indostar_probe_{uuid4().hex}"
         self._database = database
         self.heard = asyncio.Event()
         self.is_listening = False
@@ -37,14 +42,16 @@ class Listener:
     async def run(self) -> None:
         """Listens until cancelled, again after each outage."""
         while True:
+            again_after = TRY_AGAIN_AFTER
             try:
                 await self._listen()
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnavailable, DBAPIError) as error:
                 self._tell(error)
             except NotToldAnything as error:
                 self._tell(error)
+                again_after = TRY_A_POOLER_AGAIN_AFTER
             self.is_listening = False
-            await asyncio.sleep(TRY_AGAIN_AFTER)
+            await asyncio.sleep(again_after)
 
     def _tell(self, error: Exception) -> None:
         if not self._is_failing:
@@ -56,14 +63,13 @@ class Listener:
             self._url, timeout=HEARD_WITHIN, server_settings={"application_name": "indostar listener"}
         )
         try:
-            # A channel of its own, so that trying it out wakes nobody else.
-            probe = f"indostar_probe_{uuid4().hex}"
             arrived = asyncio.Event()
-            await connection.add_listener(self._channel, lambda *_: self.heard.set())
-            await connection.add_listener(probe, lambda *_: arrived.set())
+            await connection.add_listener(self._probe, lambda *_: arrived.set())
             while True:
-                await self._try_out(probe, arrived)
+                await self._try_out(arrived)
                 if not self.is_listening:
+                    # Not before: a pooler's connection would go on listening, and others would be told in our stead.
+                    await connection.add_listener(self._channel, lambda *_: self.heard.set())
                     self.is_listening, self._is_failing = True, False
                     # What was told before did not arrive.
                     self.heard.set()
@@ -72,12 +78,12 @@ class Listener:
             self.is_listening = False
             connection.terminate()
 
-    async def _try_out(self, probe: str, arrived: asyncio.Event) -> None:
+    async def _try_out(self, arrived: asyncio.Event) -> None:
         arrived.clear()
         try:
             async with asyncio.timeout(HEARD_WITHIN):
                 async with self._database.autocommit() as other:
-                    await other.execute(text("SELECT pg_notify(:channel, '')"), {"channel": probe})
+                    await other.execute(text("SELECT pg_notify(:channel, '')"), {"channel": self._probe})
                 await arrived.wait()
         except TimeoutError:
             raise NotToldAnything from None

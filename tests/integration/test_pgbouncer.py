@@ -13,7 +13,6 @@ from sqlalchemy import text
 from app import outbox
 from app.db.engine import Database, DatabaseUnavailable
 from app.db.frozen import end_frozen
-from app.db.listening import Listener, NotToldAnything
 from app.db.migrate import migrate
 from app.db.outbox import CHANNEL
 from app.dev.postgres import EmbeddedPostgres
@@ -38,8 +37,9 @@ async def greet(ctx: Context, name: str) -> None:
     ctx[list].append(name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 async def bouncer(postgres_server: EmbeddedPostgres) -> AsyncIterator[PgBouncer]:
+    """One for each test: 1.18.0 may end where a worker is stopped in the midst of a statement (its change #846)."""
     with open_folder() as folder:
         options = {"default_pool_size": SERVER_CONNECTIONS, "query_wait_timeout": 1}
         async with PgBouncer(folder, postgres_server, **options) as bouncer:
@@ -122,26 +122,19 @@ async def test_each_client_keeps_its_name_and_works_in_utc(url: str) -> None:
     await abroad.close()
 
 
-async def test_nobody_hears_of_the_outbox_in_a_listeners_stead(url: str) -> None:
-    async with open_database(url) as database:
-        listener = Listener(url, CHANNEL, database)
-
-        with pytest.raises(NotToldAnything):
-            await listener._listen()
-
-        listening = await everywhere(database, "SELECT pg_listening_channels()")
-        assert CHANNEL not in {channel for (channel,) in listening}
-
-
-async def test_a_job_of_the_outbox_arrives_all_the_same(url: str, redis_url: str) -> None:
+async def test_jobs_of_the_outbox_arrive_where_nobody_is_told_of_them(url: str, redis_url: str) -> None:
     greeted: list[str] = []
     async with open_database(url) as database, open_pool(redis_url, tasks) as pool:
         relay = OutboxRelay(database, url, pool, lease=timedelta(seconds=5))
         async with running_worker(pool, [greeted], companions=[relay]):
+            await until(lambda: relay._listener._is_failing)
             async with database.session() as session:
                 await outbox.add(session, greet, "Asha")
 
             await until(lambda: greeted == ["Asha"])
+            # Whoever has such a connection next would be told in the listener's stead.
+            listening = await everywhere(database, "SELECT pg_listening_channels()")
+            assert CHANNEL not in {channel for (channel,) in listening}
 
 
 async def test_deliveries_are_charged_and_settled(url: str) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from email_validator import validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from app.addresses import ascii_address
 
 # What libpq's URLs may say and we heed. `sslmode` is the one that hosted databases need.
 DATABASE_PARAMETERS = {"sslmode"}
@@ -192,12 +193,6 @@ def _intervals(value: object) -> object:
     return intervals
 
 
-def _ascii_address(value: str) -> str:
-    # As recipients' are: not every server on the way speaks SMTPUTF8, so the domain goes as punycode.
-    address = validate_email(value, check_deliverability=False, allow_smtputf8=False)
-    return f"{address.ascii_local_part}@{address.ascii_domain}"
-
-
 def _list_unsubscribe(value: str) -> str:
     links = [link.strip().strip("<>") for link in value.split(",")]
     if not all(_UNSUBSCRIBE_LINK.fullmatch(link) for link in links):
@@ -253,7 +248,7 @@ EmailProviders = Annotated[
 ]
 SmsProviders = Annotated[tuple[SmsProviderName, ...], NoDecode, BeforeValidator(_in_order), AfterValidator(_each_once)]
 Countries = Annotated[tuple[CountryCode, ...], NoDecode, BeforeValidator(_country_codes)]
-MailAddress = Annotated[str, AfterValidator(_ascii_address)]
+MailAddress = Annotated[str, AfterValidator(ascii_address)]
 MailAddresses = Annotated[tuple[MailAddress, ...], NoDecode, BeforeValidator(_separated_by_commas)]
 ListUnsubscribe = Annotated[str, AfterValidator(_list_unsubscribe)]
 HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.:_-]{0,251}[A-Za-z0-9])?$")]

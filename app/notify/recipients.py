@@ -5,10 +5,10 @@ from collections.abc import Collection
 from typing import Annotated
 
 import phonenumbers
-from email_validator import validate_email
 from phonenumbers import NumberParseException, PhoneNumberFormat, PhoneNumberType
 from pydantic import AfterValidator, StringConstraints, WithJsonSchema
 
+from app.addresses import ascii_address
 from app.errors import Refused
 
 HOME_COUNTRY = "IN"
@@ -39,7 +39,7 @@ def normalise_phone(raw: str, countries: Collection[str]) -> str:
 def usable_email(raw: str | None) -> str | None:
     """The address as mail goes to it; None where there is none or no mail can go there."""
     try:
-        return None if raw is None else _ascii_address(raw.strip())
+        return None if raw is None else ascii_address(raw.strip())
     except ValueError:
         return None
 
@@ -80,13 +80,7 @@ def _e164(raw: str) -> str:
     return phonenumbers.format_number(_mobile(raw), PhoneNumberFormat.E164)
 
 
-def _ascii_address(raw: str) -> str:
-    # Not every provider and server on the way speaks SMTPUTF8: the domain goes as punycode, the name as it is.
-    address = validate_email(raw, check_deliverability=False, allow_smtputf8=False, strict=True)
-    return f"{address.ascii_local_part}@{address.ascii_domain}"
-
-
-EmailAddress = Annotated[str, AfterValidator(_ascii_address), WithJsonSchema({"type": "string", "format": "email"})]
+EmailAddress = Annotated[str, AfterValidator(ascii_address), WithJsonSchema({"type": "string", "format": "email"})]
 """A bare address with an ASCII domain; nobody is asked whether it exists."""
 
 PhoneNumber = Annotated[str, AfterValidator(_e164), WithJsonSchema({"type": "string", "examples": ["+919812345678"]})]

@@ -26,10 +26,9 @@ async def test_the_setting_comes_first_and_else_the_owners(shop: DeliveryShop) -
     await shop.open(4)
     await shop.sql("UPDATE users SET email = id || '@example.com', role = 'owner' WHERE id < 4")
     await shop.sql("UPDATE users SET email = 'customer@example.com' WHERE id = 4")
-    await shop.sql("UPDATE users SET email = 'none' WHERE id = 2")
     await shop.sql("UPDATE users SET is_active = false WHERE id = 3")
 
-    assert await addresses(shop) == ["1@example.com"]
+    assert await addresses(shop) == ["1@example.com", "2@example.com"]
     assert await addresses(shop, "a@example.com", "b@example.com", "a@example.com") == [
         "a@example.com",
         "b@example.com",
@@ -43,3 +42,16 @@ async def test_nobody_to_tell_is_a_warning(shop: DeliveryShop) -> None:
         assert await addresses(shop) == []
 
     assert [(entry["event"], entry["log_level"]) for entry in logs] == [("owner.without_address", "warning")]
+
+
+# The second has a character more before the @ than there may be.
+@pytest.mark.parametrize("email", ["none", f"{65 * 'a'}@example.com", "", "a@example.com\nBcc: b@example.com"])
+async def test_an_owner_to_whom_no_mail_can_go_is_left_out_with_a_warning(shop: DeliveryShop, email: str) -> None:
+    await shop.open(3)
+    await shop.sql("UPDATE users SET email = id || '@example.com', role = 'owner' WHERE id < 4")
+    await shop.sql("UPDATE users SET email = :email WHERE id = 2", email=email)
+
+    with capture_logs() as logs:
+        assert await addresses(shop) == ["1@example.com", "3@example.com"]
+
+    assert logs == [{"event": "owner.address_unusable", "log_level": "warning", "users": [2]}]

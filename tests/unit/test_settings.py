@@ -156,6 +156,7 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION_HI", "65f0 order_number=V+W order_total=W", "one name for two"),
         ("MSG91_TEMPLATE_ORDER_CONFIRMATION_HI", "65f0 order_number=V+", "ID order_number=NAME order_total=NAME"),
         ("OWNER_EMAIL", "asha@example.com; ravi@example.com", "@-sign"),
+        ("OWNER_EMAIL", f"{65 * 'a'}@example.com", "too long before the @-sign"),
         ("AUDIT_LOG_CLEANUP_AT", "4", "time of day"),
         ("SESSION_CLEANUP_AT", "24:00", "time of day"),
         ("TOKENS_REDIS_URL", "http://localhost", "must begin with redis://"),

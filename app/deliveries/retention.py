@@ -9,12 +9,12 @@ from sqlalchemy import text
 
 from app.db.retention import OldRows
 
-# One that was never finished, or stands at its brake, still waits for a person.
+# One that was never finished, or is on hold, still waits for a person.
 OLD_SUBSCRIPTION_RUNS = OldRows(
     text("""
         WITH page AS (
             SELECT delivery_date,
-                   coalesce(finished_at < :before, false) AND (paused_at IS NULL OR resumed_at IS NOT NULL) AS is_over
+                   coalesce(finished_at < :before, false) AND paused_at IS NULL AS is_over
             FROM tasks.subscription_runs
             WHERE delivery_date > CAST(:after_date AS date) AND delivery_date < :before
             ORDER BY delivery_date

@@ -162,8 +162,9 @@ async def test_old_midnight_runs_go_but_for_those_that_wait_for_a_person(databas
     day = timedelta(days=1)
     old = BEFORE - 2 * day
     for number, (finished, paused, resumed) in enumerate(
-        [(old, None, None), (old, old, old), (old, old, None), (None, None, None), (NOW, None, None)]
+        [(old, None, None), (old, None, old), (old, old, None), (old, old, old), (None, None, None), (NOW, None, None)]
     ):
+        # Finished, paused, resumed: the fourth was paused a second time.
         await sql(
             database,
             """
@@ -180,7 +181,7 @@ async def test_old_midnight_runs_go_but_for_those_that_wait_for_a_person(databas
 
     assert await delete_old(database, OLD_SUBSCRIPTION_RUNS, BEFORE) == 2
 
-    assert len(await sql(database, "SELECT delivery_date FROM tasks.subscription_runs")) == 3
+    assert len(await sql(database, "SELECT delivery_date FROM tasks.subscription_runs")) == 4
 
 
 async def test_outages_are_kept_while_they_last_and_then_as_long_as_history(database: Database) -> None:

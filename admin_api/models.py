@@ -1,13 +1,13 @@
 """What the admin API takes, and the lists that it gives."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from fastapi import Path, status
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from app.deliveries.days import FIRST_DAY, LAST_DAY
+from app.deliveries.days import DeliveryDay
 from app.history.reader import MOST_JOBS_A_PAGE, JobFilter
 from app.jobs.lookup import JobState
 from app.jobs.queues import Queue
@@ -36,15 +36,6 @@ def _in_utc(at: datetime) -> datetime:
 
 
 Time = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-03-05T00:00:00Z"])]
-
-
-def _as_days_go(day: date) -> date:
-    if not FIRST_DAY <= day <= LAST_DAY:
-        raise ValueError(f"is not between {FIRST_DAY} and {LAST_DAY}")
-    return day
-
-
-Day = Annotated[date, AfterValidator(_as_days_go)]
 
 
 class Strict(BaseModel):
@@ -141,14 +132,14 @@ class RunSchedule(Strict):
     """`date` is the day that the job works for, where its task takes one; today by the schedule's clocks without it."""
 
     # Not `date`, which would hide its own type.
-    day: Day | None = Field(default=None, alias="date")
+    day: DeliveryDay | None = Field(default=None, alias="date")
 
 
 class DateQuery(Strict):
     """Of which day; today in UTC without it."""
 
     # Not `date`, which would hide its own type.
-    day: Day | None = Field(default=None, alias="date", examples=["2026-03-05"])
+    day: DeliveryDay | None = Field(default=None, alias="date", examples=["2026-03-05"])
 
 
 class TaskList(BaseModel):

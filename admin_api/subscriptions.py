@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Path, Query, Response, status
@@ -10,7 +9,8 @@ from fastapi.responses import StreamingResponse
 
 from admin_api.calls import admin_router
 from admin_api.dependencies import GivenActor, GivenServices, Viewer
-from admin_api.models import ACTING, READING, DateQuery, Day, answers, in_turn
+from admin_api.models import ACTING, READING, DateQuery, answers, in_turn
+from app.deliveries.days import DeliveryDay, today
 from app.deliveries.runs import UnknownRun
 from app.operations import Role
 from app.operations.previews import PreviewView
@@ -20,7 +20,7 @@ from app.providers.failures import ProviderFailure
 
 subscriptions_router = admin_router("subscriptions")
 
-DayInPath = Annotated[Day, Path(examples=["2026-03-05"])]
+DayInPath = Annotated[DeliveryDay, Path(examples=["2026-03-05"])]
 
 
 async def preview_in_turn(opened: GivenServices, _role: Viewer) -> AsyncIterator[None]:
@@ -44,7 +44,7 @@ async def preview_run(which: Annotated[DateQuery, Query()], opened: GivenService
 
     It is read page by page, as the run works: of a shop in motion each page is as of its own moment.
     """
-    pieces = opened.operations.preview(which.day or _today()).as_json()
+    pieces = opened.operations.preview(which.day or today()).as_json()
     # Once an answer has begun it can't say any more that there is none.
     first = await anext(pieces)
     return StreamingResponse(_resumed(first, pieces), media_type="application/json")
@@ -61,7 +61,7 @@ async def reconcile_deliveries(
     It only reads. The gateway is asked about each delivery in doubt; where they are too many for the time that a call
     has, `indostar reconcile` compares them.
     """
-    day, most = which.day or _today(), opened.longest_reconciliation
+    day, most = which.day or today(), opened.longest_reconciliation
     try:
         async with asyncio.timeout(most.total_seconds()), opened.open_gateway() as gateway:
             return await DeliveryReconciliation(opened.operations.database, gateway, day).whole()
@@ -96,10 +96,6 @@ async def resume_run(day: DayInPath, opened: GivenServices, actor: GivenActor) -
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from None
     except RunNotPaused as error:
         raise HTTPException(status.HTTP_409_CONFLICT, str(error)) from None
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
 
 
 async def _resumed(first: str, rest: AsyncIterator[str]) -> AsyncIterator[str]:

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from app.deliveries.days import FIRST_DAY, LAST_DAY
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Change nothing, and tell what would be done.")]
 
@@ -49,6 +47,8 @@ def read_past(text: str) -> datetime:
 
 def read_date(text: str) -> date:
     """A day, as in 2026-03-05."""
+    from app.deliveries.days import FIRST_DAY, LAST_DAY
+
     try:
         day = date.fromisoformat(text)
     except ValueError:

@@ -1,6 +1,6 @@
 """`indostar preview`: what the run of a date would do."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated
 
 import typer
@@ -18,5 +18,6 @@ def preview(
 ) -> None:
     """Show what the run of a date would charge and skip, and why. Nothing is written."""
     from app.cli import asking, preview_page
+    from app.deliveries.days import today
 
-    asking.run(preview_page.print_preview(day or datetime.now(UTC).date(), as_json=as_json))
+    asking.run(preview_page.print_preview(day or today(), as_json=as_json))

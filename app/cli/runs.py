@@ -1,6 +1,6 @@
 """`indostar run`, `run resume` and `reconcile`: how the deliveries of a date stand, and whether the gateway agrees."""
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Annotated
 
 import typer
@@ -18,11 +18,12 @@ cli.add_typer(run, name="run", rich_help_panel=SHOP)
 def show_run(day: OfDay = None, as_json: AsJson = False) -> None:
     """Show what the run of a date planned, how its charges ended, and what is still open."""
     from app.cli import asking, run_page
+    from app.deliveries.days import today
     from app.operations.runs import RunView
 
     async def ask() -> RunView:
         async with asking.operations() as opened:
-            return await opened.runs.find(day or _today())
+            return await opened.runs.find(day or today())
 
     run_page.print_run(asking.run(ask()), as_json=as_json)
 
@@ -31,11 +32,12 @@ def show_run(day: OfDay = None, as_json: AsJson = False) -> None:
 def resume_run(day: OfDay = None, as_json: AsJson = False) -> None:
     """Let a run go on that its brake, or somebody, has paused, past what paused it."""
     from app.cli import asking, run_page
+    from app.deliveries.days import today
     from app.operations.runs import RunView
 
     async def act() -> RunView:
         async with asking.operations() as opened:
-            return await opened.runs.resume(asking.operator(), day or _today())
+            return await opened.runs.resume(asking.operator(), day or today())
 
     run_page.print_run(asking.run(act()), as_json=as_json)
 
@@ -44,9 +46,6 @@ def resume_run(day: OfDay = None, as_json: AsJson = False) -> None:
 def reconcile(day: OfDay = None, as_json: AsJson = False) -> None:
     """Compare ledger, shop and gateway for a date, and show what differs or waits for a person. It only reads."""
     from app.cli import asking, run_page
+    from app.deliveries.days import today
 
-    asking.run(run_page.print_reconciliation(day or _today(), as_json=as_json))
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
+    asking.run(run_page.print_reconciliation(day or today(), as_json=as_json))

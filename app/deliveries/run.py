@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import structlog
 from sqlalchemy import func, select
@@ -23,7 +22,7 @@ from app.deliveries.pages import PAGE, next_page
 from app.deliveries.planning import Planned, plan_deliveries
 from app.deliveries.runs import Announcement
 from app.deliveries.stock import StockSold
-from app.errors import NotDone, Refused
+from app.errors import NotDone
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -31,17 +30,6 @@ log = structlog.stdlib.get_logger(__name__)
 TRIES = 4
 # A worker that stands still must not hold up the shop, nor somebody's open psql the run.
 PATIENCE = patience(idle=timedelta(seconds=30), lock=timedelta(seconds=10))
-
-
-class DateNotCome(Refused):
-    """The day has not begun where the shop is; planning it now would call the days before it missed."""
-
-    def __init__(self, day: date) -> None:
-        super().__init__(day)
-        self.day = day
-
-    def __str__(self) -> str:
-        return f"the deliveries of {self.day} can't be planned before that day has begun"
 
 
 class RunInterrupted(NotDone):
@@ -58,12 +46,6 @@ class RunInterrupted(NotDone):
 
 class _OutOfBounds(Exception):
     """The page would take the run out of its bounds."""
-
-
-def ensure_begun(day: date, now: datetime, timezone: ZoneInfo) -> None:
-    """Raises DateNotCome where the day has begun neither in UTC nor on the schedules' clocks."""
-    if day > max(now.date(), now.astimezone(timezone).date()):
-        raise DateNotCome(day)
 
 
 async def _nobody_is_told(_session: AsyncSession, _run: SubscriptionRun, _now: datetime) -> None:

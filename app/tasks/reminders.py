@@ -1,18 +1,21 @@
 """Reminding customers of the next day's deliveries."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import NotRequired, TypedDict
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from app.db.engine import Database
+from app.deliveries.days import ONE_DAY, DeliveryDay, ensure_at_hand
 from app.deliveries.decisions import Terms
 from app.deliveries.reminders import Reminders
 from app.errors import NotDone
 from app.jobs.context import Context
 from app.jobs.queues import Queue
 from app.jobs.time_limits import SoftTimeLimitExceeded
+from app.settings import Settings
 from app.tasks.notifications import send_subscription_renewal_reminder_task
 from app.tasks.registry import task
 
@@ -45,10 +48,14 @@ class RemindersInterrupted(NotDone):
 
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"delivery_date"})
-async def send_subscription_renewal_reminders(ctx: Context, delivery_date: date | None = None) -> RemindersResult:
+async def send_subscription_renewal_reminders(
+    ctx: Context, delivery_date: DeliveryDay | None = None
+) -> RemindersResult:
     """Remind customers of the deliveries of a date that will be charged; without one, of tomorrow's."""
-    day = delivery_date or ctx.enqueued_at.astimezone(UTC).date() + timedelta(days=1)
-    if day < datetime.now(UTC).date():
+    now = datetime.now(UTC)
+    day = delivery_date or ctx.enqueued_at.astimezone(UTC).date() + ONE_DAY
+    ensure_at_hand(day, now, ZoneInfo(ctx[Settings].schedule_timezone))
+    if day < now.date():
         # As after the run of a day long ago.
         log.info("reminders.skipped", date=day.isoformat(), reason="the day is over")
         return RemindersResult(

@@ -9,6 +9,7 @@ from app import outbox
 from app.db.clock import database_time
 from app.db.engine import Database
 from app.deliveries import runs
+from app.deliveries.days import DeliveryDay
 from app.deliveries.figures import by_state, figures_of
 from app.jobs.context import Context
 from app.jobs.queues import Queue
@@ -32,7 +33,7 @@ class ReportResult(TypedDict):
 
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"delivery_date", "closing"})
-async def report_subscription_run(ctx: Context, delivery_date: date, closing: bool = False) -> ReportResult:
+async def report_subscription_run(ctx: Context, delivery_date: DeliveryDay, closing: bool = False) -> ReportResult:
     """Report to the owner what became of the deliveries of a date, unless nothing has changed since the last report."""
     database = ctx[Database]
     settings = ctx[Settings]

@@ -19,8 +19,9 @@ from app.db.charges import WAITING_STATES, ChargeState
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.db.subscription_runs import SubscriptionRun
-from app.deliveries.decisions import Terms
-from app.deliveries.run import DeliveryRun, RunInterrupted, RunOptions, ensure_begun
+from app.deliveries.days import DeliveryDay, ensure_begun, ensure_not_long_over
+from app.deliveries.decisions import MISSED_KEPT_DAYS, Terms
+from app.deliveries.run import DeliveryRun, RunInterrupted, RunOptions
 from app.jobs.context import Context
 from app.jobs.queues import Queue
 from app.jobs.task import Task, TaskRegistry
@@ -58,12 +59,15 @@ class DeliveryResult(TypedDict):
     next_delivery_date: date | None
 
 
-async def process_due_subscriptions(ctx: Context, delivery_date: date | None = None) -> RunResult:
+async def process_due_subscriptions(ctx: Context, delivery_date: DeliveryDay | None = None) -> RunResult:
     """Plan the deliveries of a date: what is charged, what is skipped and why, and a job for each charge."""
-    settings = ctx[Settings]
+    settings, now = ctx[Settings], datetime.now(UTC)
+    timezone = ZoneInfo(settings.schedule_timezone)
     # Not today's: a job that waits beyond midnight still works for the day on which it was asked for.
     day = delivery_date or ctx.enqueued_at.astimezone(UTC).date()
-    ensure_begun(day, datetime.now(UTC), ZoneInfo(settings.schedule_timezone))
+    ensure_begun(day, now, timezone)
+    # A delivery that was due longer ago is not even written down as missed.
+    ensure_not_long_over(day, now, timezone, MISSED_KEPT_DAYS)
     news = RunNews(settings.owner_email)
     options = RunOptions(
         charging=CHARGING,
@@ -84,7 +88,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: date | None = N
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"}, effects=DeliveryCharges())
 async def process_single_subscription(
-    ctx: Context, subscription_id: int, delivery_date: date | None = None
+    ctx: Context, subscription_id: int, delivery_date: DeliveryDay | None = None
 ) -> DeliveryResult:
     """Charge a subscription's delivery of a date, once, and settle it: order, payment, stock and message."""
     settings, now = ctx[Settings], datetime.now(UTC)
@@ -105,14 +109,14 @@ async def process_single_subscription(
 
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date", "look"}, effects=DeliveryCharges())
-async def follow_up_charge(ctx: Context, subscription_id: int, delivery_date: date, look: int) -> DeliveryResult:
+async def follow_up_charge(ctx: Context, subscription_id: int, delivery_date: DeliveryDay, look: int) -> DeliveryResult:
     """Ask the gateway what became of a charge that was left open, and settle it."""
     key = ChargeKey(delivery_date, SubscriptionId(subscription_id))
     return _delivery(await ctx[Charging].look(key, ctx.ensure_held, look))
 
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"})
-async def announce_debit(ctx: Context, subscription_id: int, delivery_date: date) -> Announced:
+async def announce_debit(ctx: Context, subscription_id: int, delivery_date: DeliveryDay) -> Announced:
     """Have the bank announce a delivery's debit to the customer, a day or more before it is made."""
     return await ctx[Charging].notices.announce(ChargeKey(delivery_date, SubscriptionId(subscription_id)))
 

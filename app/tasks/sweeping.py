@@ -1,12 +1,12 @@
 """Taking up again the charges of a day that its jobs have left behind."""
 
-from datetime import date, timedelta
+from datetime import timedelta
 
 from app import outbox
 from app.billing.sweeping import sweep
 from app.db.clock import database_time
 from app.db.engine import Database
-from app.deliveries.days import end_of_day
+from app.deliveries.days import DeliveryDay, end_of_day
 from app.jobs.context import Context
 from app.jobs.queues import Queue
 from app.tasks.registry import task
@@ -16,7 +16,7 @@ SWEPT_FOR = timedelta(days=7)
 
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"delivery_date"})
-async def sweep_charges(ctx: Context, delivery_date: date) -> int:
+async def sweep_charges(ctx: Context, delivery_date: DeliveryDay) -> int:
     """Take up the charges that the jobs of a day have left behind, once it is over; returns how many there were."""
     database, ends_at = ctx[Database], end_of_day(delivery_date)
     async with database.session() as session:

@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from app.db.engine import Database
+from app.deliveries.days import today
 from app.deliveries.decisions import Terms
 from app.deliveries.preview import Preview
 from app.deliveries.reminders import Reminded, Reminders
 from app.jobs.queues import Queue
+from app.jobs.serializer import JobFailed
 from app.jobs.task import TaskRegistry
 from app.tasks.notifications import send_subscription_renewal_reminder_task
 from app.tasks.reminders import send_subscription_renewal_reminders
@@ -237,6 +239,15 @@ class TestTask:
         result = await self.result(shop, redis_url, delivery_date=DAY)
 
         assert (result["reminded"], result["is_over"]) == (0, True)
+        assert await mails(shop) == []
+
+    @pytest.mark.parametrize("day", [today() + 3 * ONE_DAY, date(2062, 12, 1), date(2100, 12, 31)])
+    async def test_a_slip_in_the_year_mails_nobody(self, shop: DeliveryShop, redis_url: str, day: date) -> None:
+        await opened(shop, 3)
+
+        with pytest.raises(JobFailed, match="DateFarAhead: customers can be reminded of the deliveries of"):
+            await self.result(shop, redis_url, delivery_date=day)
+
         assert await mails(shop) == []
 
     async def test_its_soft_time_limit_lets_it_go_on_later(self, shop: DeliveryShop, redis_url: str) -> None:

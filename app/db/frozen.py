@@ -33,10 +33,13 @@ def patience(*, idle: timedelta, lock: timedelta) -> TextClause:
     )
 
 
-async def unblock(database: Database, error: DBAPIError) -> None:
-    """Where that error says that a lock was waited for in vain: takes it from who stands still, for the next time."""
-    if getattr(error.orig, "sqlstate", None) == _LOCK_NOT_AVAILABLE and (ended := await end_frozen(database)):
+async def unblock(database: Database, error: DBAPIError) -> bool:
+    """Whether that error says that a lock was waited for in vain; takes it from who stands still, for the next time."""
+    if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+        return False
+    if ended := await end_frozen(database):
         log.warning("database.frozen_ended", connections=ended)
+    return True
 
 
 async def end_frozen(database: Database, after: timedelta = timedelta(seconds=10)) -> int:

@@ -14,7 +14,8 @@ from app.db.shop import SubscriptionId
 class SubscriptionRun(OwnTable):
     """The planning of one delivery date. All who plan it share the row, and do its pages by turns.
 
-    Subscriptions up to the id `position` are done. `skipped` counts deliveries by reason; `outcomes` has
+    Subscriptions up to the id `position` were looked at. What is due of them all the same others held, or was resumed
+    since: it is planned before the run has finished. `skipped` counts deliveries by reason; `outcomes` has
     `{state: {"charges": number, "paise": number}}` as of `outcomes_at`, among those refused how many were
     `not_charged_in_time`; `reported` are the figures that the owner was last told.
     """

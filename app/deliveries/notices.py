@@ -1,5 +1,6 @@
 """Debits that banks announce days before: which deliveries get their notice in a run."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import text
@@ -17,6 +18,13 @@ _DELIVERED = text(
         AND {IS_DELIVERED}
     ORDER BY s.id
     """  # noqa: S608 -- our own statements
+)
+_DELIVERED_AMONG = text(
+    f"""
+    SELECT s.id FROM tasks.mandates m JOIN subscriptions s ON s.id = m.subscription_id
+    WHERE m.subscription_id = ANY(CAST(:among AS integer[])) AND {IS_DELIVERED}
+    ORDER BY s.id
+    """  # noqa: S608
 )
 _WRITE = text(
     f"""
@@ -47,17 +55,21 @@ async def plan_notices(
     terms: Terms,
     ahead: timedelta,
     *,
+    among: Sequence[SubscriptionId] | None = None,
     announcing: str | None = None,
 ) -> int:
     """Plans the notices of deliveries so many days after the terms' date; returns how many are new.
 
     With a job of the task `announcing` for each, if one is named.
 
-    Of subscriptions with `after < id <= last`: those with a mandate whose cadence brings them that day, as far as
-    can be told by now. The amount is today's and holds for the charge, if that is of the same product.
+    Of subscriptions with `after < id <= last`, or `among` those named: those with a mandate whose cadence brings them
+    that day, as far as can be told by now. The amount is today's and holds for the charge, if that is of the same
+    product.
     """
     then = Terms(terms.date + ahead)
-    delivered = list(await session.scalars(_DELIVERED, {**then.parameters, "after": after, "last": last}))
+    statement = _DELIVERED if among is None else _DELIVERED_AMONG
+    which = {"after": after, "last": last} if among is None else {"among": among}
+    delivered = list(await session.scalars(statement, {**then.parameters, **which}))
     if not delivered:
         return 0
     parameters = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import date, datetime
+from typing import Final
 
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -12,6 +13,9 @@ from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.db.subscription_runs import SubscriptionRun
 from app.errors import Refused
+
+# The task that has a run planned; it stands above this package.
+RUNNING: Final = "process_due_subscriptions"
 
 _IS_ANYTHING_DUE = text(
     """
@@ -45,10 +49,14 @@ async def begin(session: AsyncSession, day: date, by: str) -> SubscriptionRun:
     """
     await session.execute(insert(SubscriptionRun).values(delivery_date=day, started_by=by).on_conflict_do_nothing())
     run = await lock(session, day)
-    is_due = run.finished_at is not None and await session.scalar(_IS_ANYTHING_DUE, {"date": day})
-    if is_due:
+    if run.finished_at is not None and await is_anything_due(session, day):
         run.finished_at, run.position = None, SubscriptionId(0)
     return run
+
+
+async def is_anything_due(session: AsyncSession, day: date) -> bool:
+    """Whether a run of that date would find anything to plan."""
+    return bool(await session.scalar(_IS_ANYTHING_DUE, {"date": day}))
 
 
 async def lock(session: AsyncSession, day: date) -> SubscriptionRun:

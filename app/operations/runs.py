@@ -22,8 +22,6 @@ from app.operations import examples
 from app.operations.acting import Acting
 from app.operations.actor import Actor
 
-RUNNING = "process_due_subscriptions"
-
 
 class RunNotPaused(Refused):
     """There is nothing to resume."""
@@ -107,4 +105,4 @@ class RunOperations:
 
     async def _start(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         key = f"resumed:{run.delivery_date}:{now.isoformat()}"
-        await outbox.add(session, self._tasks[RUNNING], key=key, delivery_date=run.delivery_date)
+        await outbox.add(session, self._tasks[runs.RUNNING], key=key, delivery_date=run.delivery_date)

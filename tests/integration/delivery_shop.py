@@ -14,7 +14,7 @@ from app.db.shop import Product
 from app.db.subscription_runs import SubscriptionRun
 from app.deliveries.brake import BrakeBounds
 from app.deliveries.decisions import MissedDeliveries, Terms
-from app.deliveries.run import DeliveryRun, RunOptions
+from app.deliveries.run import LOCK_PATIENCE, DeliveryRun, RunOptions
 from app.tasks.run_news import RunNews
 
 DAY = date(2026, 3, 2)
@@ -75,9 +75,16 @@ class DeliveryShop:
         news: RunNews | None = None,
         bounds: BrakeBounds = BOUNDS,
         announcing: str | None = None,
+        lock_patience: timedelta = LOCK_PATIENCE,
     ) -> DeliveryRun:
         options = RunOptions(
-            "process_single_subscription", bounds, timedelta(days=notice_days), page, telling, announcing=announcing
+            "process_single_subscription",
+            bounds,
+            timedelta(days=notice_days),
+            page,
+            telling,
+            announcing=announcing,
+            lock_patience=lock_patience,
         )
         if news is not None:
             options = replace(options, at_begin=news.begun, at_end=news.ended, at_brake=news.braked)

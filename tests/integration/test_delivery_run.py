@@ -267,7 +267,7 @@ class TestTask:
                 assert job is not None
                 await run_burst(pool, [shop.database, make_settings()])
             told = await found(pool, job.job_id)
-            assert [attempt.outcome for attempt in told.attempts] == ["retried"]
+            assert [attempt.outcome for attempt in told.attempts] == ["put_off"]
 
         await shop.run(day)
         assert len(await shop.charges()) == 5

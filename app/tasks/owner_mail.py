@@ -1,15 +1,21 @@
 """Mail to the owner of the shop."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app import outbox
 from app.jobs.context import Context
 from app.jobs.queues import Queue
+from app.jobs.task import Task
 from app.notify.content import Line, ProductName
 from app.notify.effects import Messages
 from app.notify.formats import CustomerDate, RupeeTotal
 from app.notify.messenger import SentMessage
+from app.notify.owners import owner_addresses
 from app.notify.recipients import EmailAddress
 from app.notify.run_report import Count, RunFigures, headline, sections
 from app.notify.types import NotificationType
@@ -25,6 +31,18 @@ else:
     Day = CustomerDate
 
 TO_OWNER = Messages(email="email")
+
+
+async def tell_owner(session: AsyncSession, owners: Sequence[str], mail: Task[..., Any], key: str, **facts: Any) -> int:
+    """Writes a mail's job for each of the owner's addresses, once for a key; how many are new.
+
+    `owners` are the addresses that were configured; see `owner_addresses`.
+    """
+    # The further ones have keys of their own.
+    addresses = enumerate(await owner_addresses(session, owners), start=1)
+    keys = [(key if number == 1 else f"{key}:{number}", address) for number, address in addresses]
+    jobs = [await outbox.add(session, mail, key=each, email=address, **facts) for each, address in keys]
+    return len(jobs) - jobs.count(None)
 
 
 @task(queue=Queue.NOTIFICATIONS, visible={"delivery_date"}, effects=TO_OWNER)

@@ -2,18 +2,16 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app import outbox
 from app.billing.sweeping import have_swept
 from app.db.subscription_runs import SubscriptionRun
+from app.deliveries.days import ONE_DAY
 from app.deliveries.figures import planned_by, short_stock
-from app.jobs.task import Task
 from app.money import rupees_of
-from app.notify.owners import owner_addresses
-from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task
+from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task, tell_owner
 from app.tasks.reminders import send_subscription_renewal_reminders
 from app.tasks.reports import report_subscription_run
 
@@ -38,8 +36,9 @@ class RunNews:
         """The run has finished, be it for the first time or again."""
         day = run.delivery_date
         for product in await short_stock(session, day):
-            await self._tell_owner(
+            await tell_owner(
                 session,
+                self._owners,
                 send_stock_out_task,
                 f"stock_out:{day}:{product.product_id}",
                 product_name=product.title,
@@ -47,16 +46,17 @@ class RunNews:
                 short=product.short,
                 charged=product.charged,
             )
-        tomorrow = day + timedelta(days=1)
-        await outbox.add(
-            session, send_subscription_renewal_reminders, key=f"reminders:{tomorrow}", delivery_date=tomorrow
-        )
+        tomorrow = day + ONE_DAY
+        # Whoever was planned since the run finished last is to be reminded, too; the others have been.
+        key = f"reminders:{tomorrow}:{planned_by(run)}"
+        await outbox.add(session, send_subscription_renewal_reminders, key=key, delivery_date=tomorrow)
         await self._have_it_reported(session, run, now)
 
     async def braked(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has paused itself."""
-        await self._tell_owner(
+        await tell_owner(
             session,
+            self._owners,
             send_run_paused_task,
             f"run_paused:{run.delivery_date}:{now.isoformat()}",
             delivery_date=run.delivery_date,
@@ -64,11 +64,6 @@ class RunNews:
             charges=run.charges,
             amount=rupees_of(run.charges_paise),
         )
-
-    async def _tell_owner(self, session: AsyncSession, task: Task[..., Any], key: str, **facts: Any) -> None:
-        """A mail to each address; the further ones have keys of their own."""
-        for number, address in enumerate(await owner_addresses(session, self._owners), start=1):
-            await outbox.add(session, task, key=key if number == 1 else f"{key}:{number}", email=address, **facts)
 
     async def _have_it_reported(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         key = f"report:{run.delivery_date}"

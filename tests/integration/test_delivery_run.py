@@ -226,7 +226,7 @@ class TestTask:
             f"delivery:3:{day}:skipped",
             f"stock_out:{day}:1",
             f"sweep:{day}",
-            f"reminders:{day + ONE_DAY}",
+            f"reminders:{day + ONE_DAY}:3",
             f"report:{day}",
         }
 

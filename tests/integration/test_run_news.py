@@ -63,7 +63,7 @@ async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_repor
         )
         for product in (1, 2)
     ] + [
-        (send_subscription_renewal_reminders.name, "reminders:2026-03-03", {"delivery_date": "2026-03-03"}),
+        (send_subscription_renewal_reminders.name, "reminders:2026-03-03:8", {"delivery_date": "2026-03-03"}),
         (report_subscription_run.name, "report:2026-03-02", {"delivery_date": "2026-03-02"}),
     ]
     assert run.finished_at is not None
@@ -109,7 +109,20 @@ async def test_without_an_address_the_rest_goes_on(shop: DeliveryShop) -> None:
 
     await shop.run(news=RunNews([]))
 
-    assert [job.key for job in await news(shop)] == ["reminders:2026-03-03", "report:2026-03-02"]
+    assert [job.key for job in await news(shop)] == ["reminders:2026-03-03:1", "report:2026-03-02"]
+
+
+async def test_an_owner_to_whom_no_mail_can_go_keeps_no_run_from_its_end(shop: DeliveryShop) -> None:
+    await shop.open(1, stock=0)
+    await shop.sql("UPDATE users SET email = :email WHERE id = 1", email=f"{65 * 'a'}@example.com")
+
+    run = await shop.run(news=RunNews([]))
+
+    assert run.finished_at is not None
+    assert [job.task for job in await news(shop)] == [
+        send_subscription_renewal_reminders.name,
+        report_subscription_run.name,
+    ]
 
 
 async def test_a_second_run_announces_nothing(shop: DeliveryShop) -> None:
@@ -143,6 +156,20 @@ async def test_a_run_that_begins_again_is_reported_again_where_it_planned_more(
     assert keys == ["report:2026-03-02", *again]
 
 
+async def test_whoever_is_planned_by_a_second_run_is_reminded_of_the_next_day_too(shop: DeliveryShop) -> None:
+    await shop.open(3)
+    await shop.sql("UPDATE subscriptions SET status = 'paused' WHERE id > 1")
+    for number in (1, 2, 3):
+        await shop.sql("UPDATE subscriptions SET status = 'active' WHERE id = :number", number=number)
+        await shop.run(news=NEWS)
+    await shop.run(news=NEWS)
+
+    reminding = [job for job in await news(shop) if job.task == send_subscription_renewal_reminders.name]
+
+    assert [job.kwargs for job in reminding] == 3 * [{"delivery_date": "2026-03-03"}]
+    assert [job.key for job in reminding] == [f"reminders:2026-03-03:{planned}" for planned in (1, 2, 3)]
+
+
 async def test_of_a_run_that_ends_at_any_await_everybody_is_told_once(database_url: str) -> None:
     database = Database(database_url, application_name="indostar test", pool_size=2)
     shop = DeliveryShop(database)
@@ -159,7 +186,7 @@ async def test_of_a_run_that_ends_at_any_await_everybody_is_told_once(database_u
             f"delivery:1:{day}:skipped",
             f"delivery:2:{day}:skipped",
             f"stock_out:{day}:1",
-            f"reminders:{day + ONE_DAY}",
+            f"reminders:{day + ONE_DAY}:2",
             f"report:{day}",
         ]
         assert len(await news(shop)) == 5 * days

@@ -65,6 +65,12 @@ SAMPLES: Mapping[NotificationType, Mapping[str, object]] = {
         "charges": 150,
         "amount": "10200.00",
     },
+    NotificationType.RUN_UNFINISHED: {
+        "delivery_date": "2026-03-05",
+        "why": "its job outbox:42 was aborted",
+        "charges": 150,
+        "amount": "10200.00",
+    },
     NotificationType.DISTRIBUTOR_APPROVED: {"distributor_name": "Sharma Traders"},
     NotificationType.PASSWORD_RESET: {
         "customer_name": "Asha Patil",

@@ -23,6 +23,7 @@ class NotificationType(StrEnum):
     STOCK_OUT = "stock_out"
     RUN_REPORT = "run_report"
     RUN_PAUSED = "run_paused"
+    RUN_UNFINISHED = "run_unfinished"
     DISTRIBUTOR_APPROVED = "distributor_approved"
     PASSWORD_RESET = "password_reset"  # noqa: S105 -- a name, no password
     EMAIL_VERIFICATION = "email_verification"
@@ -31,7 +32,14 @@ class NotificationType(StrEnum):
 TEMPLATES = Path(__file__).parent / "templates"
 """Where each type is written, by language: `order_confirmation/hi/body.html`."""
 
-TO_OWNER = frozenset({NotificationType.STOCK_OUT, NotificationType.RUN_REPORT, NotificationType.RUN_PAUSED})
+TO_OWNER = frozenset(
+    {
+        NotificationType.STOCK_OUT,
+        NotificationType.RUN_REPORT,
+        NotificationType.RUN_PAUSED,
+        NotificationType.RUN_UNFINISHED,
+    }
+)
 """The others go to customers, and are there in every language."""
 
 DEFAULT_PATHS: Mapping[str, str] = {
@@ -145,6 +153,15 @@ class RunPausedMail(Context):
     amount: RupeeTotal
 
 
+class RunUnfinishedMail(Context):
+    """`charges` deliveries, which come to `amount`, are planned by now."""
+
+    delivery_date: CustomerDate
+    why: Line
+    charges: Count
+    amount: RupeeTotal
+
+
 class DistributorApprovedMail(Context):
     distributor_name: Name
     login_url: OptionalWebLink = None
@@ -170,6 +187,7 @@ MAIL_CONTEXTS: Mapping[NotificationType, type[Context]] = {
     NotificationType.STOCK_OUT: StockOutMail,
     NotificationType.RUN_REPORT: RunReportMail,
     NotificationType.RUN_PAUSED: RunPausedMail,
+    NotificationType.RUN_UNFINISHED: RunUnfinishedMail,
     NotificationType.DISTRIBUTOR_APPROVED: DistributorApprovedMail,
     NotificationType.PASSWORD_RESET: PasswordResetMail,
     NotificationType.EMAIL_VERIFICATION: EmailVerificationMail,

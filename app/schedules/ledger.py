@@ -61,6 +61,17 @@ async def record(
     return set(await session.scalars(written))
 
 
+async def last_slot(session: AsyncSession, name: str, since: datetime, until: datetime) -> ScheduleRun | None:
+    """What became of the schedule's last slot of that time (`since <= slot < until`), runs by hand left out."""
+    found = select(ScheduleRun).where(
+        ScheduleRun.schedule == name,
+        ScheduleRun.slot >= since,
+        ScheduleRun.slot < until,
+        ScheduleRun.outcome != "by_hand",
+    )
+    return await session.scalar(found.order_by(ScheduleRun.slot.desc()).limit(1))
+
+
 async def note_job(session: AsyncSession, name: str, slot: datetime, job_id: str | None) -> None:
     """Writes which job a slot started."""
     run = update(ScheduleRun).where(ScheduleRun.schedule == name, ScheduleRun.slot == slot)

@@ -85,3 +85,12 @@ async def send_run_paused_task(
         "amount": amount,
     }
     return await mail_of(ctx, email, NotificationType.RUN_PAUSED, facts)()
+
+
+@task(queue=Queue.NOTIFICATIONS, visible={"delivery_date"}, effects=TO_OWNER)
+async def send_run_unfinished_task(
+    ctx: Context, email: EmailAddress, delivery_date: Day, why: Line, charges: Count, amount: Amount
+) -> SentMessage:
+    """Tell the owner that the run of a date has not finished, why, and how it goes on."""
+    facts = {"delivery_date": delivery_date, "why": why, "charges": charges, "amount": amount}
+    return await mail_of(ctx, email, NotificationType.RUN_UNFINISHED, facts)()

@@ -14,6 +14,7 @@ from app.money import rupees_of
 from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task, tell_owner
 from app.tasks.reminders import send_subscription_renewal_reminders
 from app.tasks.reports import report_subscription_run
+from app.tasks.run_watch import have_watched
 
 # By then most charges have their outcome.
 REPORT_AFTER = timedelta(hours=2)
@@ -28,9 +29,11 @@ class RunNews:
     def __init__(self, owners: Sequence[str]) -> None:
         self._owners = owners
 
-    async def begun(self, session: AsyncSession, run: SubscriptionRun, _now: datetime) -> None:
+    async def begun(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has begun, be it for the first time or again, however it goes on."""
         await have_swept(session, run.delivery_date)
+        if run.finished_at is None:
+            await have_watched(session, run.delivery_date, now)
 
     async def ended(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has finished, be it for the first time or again."""

@@ -18,6 +18,7 @@ from app.dev.demo_shop import create_shop_tables
 from app.jobs.queues import Queue
 from app.jobs.serializer import JobFailed
 from app.jobs.task import TaskRegistry
+from app.tasks.run_watch import watch_subscription_run
 from app.tasks.subscriptions import declare_midnight_run
 from tests.endings import ended_at
 from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
@@ -220,12 +221,14 @@ class TestTask:
             "notices": 0,
             "paused": None,
         }
+        [watched] = [job for job in await shop.jobs() if job.task == watch_subscription_run.name]
         assert {job.key for job in await shop.jobs()} == {
             f"delivery:1:{day}",
             f"delivery:2:{day}",
             f"delivery:3:{day}:skipped",
             f"stock_out:{day}:1",
             f"sweep:{day}",
+            watched.key,
             f"reminders:{day + ONE_DAY}:3",
             f"report:{day}",
         }

@@ -20,6 +20,7 @@ from app.tasks.reminders import send_subscription_renewal_reminders
 from app.tasks.reports import report_subscription_run
 from app.tasks.resources import open_resources
 from app.tasks.run_news import RunNews
+from app.tasks.run_watch import watch_subscription_run
 from app.tasks.sweeping import sweep_charges
 from tests.endings import ended_at
 from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
@@ -38,8 +39,9 @@ async def shop(database_url: str) -> AsyncIterator[DeliveryShop]:
 
 
 async def news(shop: DeliveryShop) -> Sequence[OutboxJob]:
-    """The jobs but those that charge, and that which takes up what they left behind."""
-    return [job for job in await shop.jobs() if job.task not in (CHARGING, sweep_charges.name)]
+    """The jobs but those that charge, that which takes up what they left behind, and those that watch."""
+    others = (CHARGING, sweep_charges.name, watch_subscription_run.name)
+    return [job for job in await shop.jobs() if job.task not in others]
 
 
 async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_reports(shop: DeliveryShop) -> None:

@@ -63,6 +63,12 @@ _ENGLISH: Mapping[NotificationType, Sequence[str]] = {
         "150 deliveries, ₹10,200.00",
         "POST /admin/subscriptions/runs/2026-03-05/resume",
     ],
+    NotificationType.RUN_UNFINISHED: [
+        "5 March 2026",
+        "its job outbox:42 was aborted",
+        "150 deliveries, ₹10,200.00",
+        "indostar enqueue process_due_subscriptions delivery_date=2026-03-05",
+    ],
     NotificationType.DISTRIBUTOR_APPROVED: [
         "Hello Sharma Traders,",
         "https://indostarnaturals.example/login",

@@ -88,4 +88,5 @@ def test_these_are_the_tasks_of_a_day() -> None:
         "report_subscription_run",
         "send_subscription_renewal_reminders",
         "sweep_charges",
+        "watch_subscription_run",
     }

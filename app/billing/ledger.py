@@ -1,8 +1,7 @@
 """Reads and writes the ledger of charges for many jobs at once, each write a step that can be taken twice."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -12,13 +11,12 @@ from sqlalchemy.exc import DBAPIError
 
 from app.billing import statements
 from app.billing.conclusions import Conclusion, ConclusionWriter
-from app.billing.failures import ChargeLater
 from app.billing.finding import Finding
+from app.billing.patience import is_passing, or_later, unfrozen
 from app.billing.record import RECORDS, ChargeKey, ChargeRecord, keys_as_arrays
 from app.billing.settling import SettlingTerms, Skip
-from app.db.engine import Database, DatabaseUnavailable, is_passing
-from app.db.frozen import unblock
-from app.db.group_commit import Answer, GroupCommit, Item, Write
+from app.db.engine import Database, DatabaseUnavailable
+from app.db.group_commit import GroupCommit
 from app.deliveries.days import end_of_day
 from app.providers.payments.entities import GatewayOrderId
 
@@ -56,19 +54,23 @@ class ChargeLedger:
         self._database = database
         self._terms = terms
         self._now = now
-        self._find = GroupCommit(self._read, tries=2, writers=WRITERS, is_passing=_is_passing)
-        self._begin = GroupCommit(self._unfrozen(self._write_begins), tries=2, writers=WRITERS, is_passing=_is_passing)
-        self._take = GroupCommit(self._unfrozen(self._write_rights), tries=2, writers=WRITERS, is_passing=_is_passing)
+        self._find = GroupCommit(self._read, tries=2, writers=WRITERS, is_passing=is_passing)
+        self._begin = GroupCommit(
+            unfrozen(database, self._write_begins), tries=2, writers=WRITERS, is_passing=is_passing
+        )
+        self._take = GroupCommit(
+            unfrozen(database, self._write_rights), tries=2, writers=WRITERS, is_passing=is_passing
+        )
         # By then the gateway has answered: what it said is written however long PostgreSQL is away.
         conclusions = ConclusionWriter(database, terms, pause_after=pause_after, now=now)
         self._settle = GroupCommit(
-            self._unfrozen(conclusions.write), tries=None, writers=WRITERS, is_passing=_is_passing
+            unfrozen(database, conclusions.write), tries=None, writers=WRITERS, is_passing=is_passing
         )
         self._giving_back: set[asyncio.Task[None]] = set()
 
     async def find(self, key: ChargeKey) -> ChargeRecord | None:
         """The charge as it stands; None where that delivery was never planned."""
-        with _or_later(key):
+        with or_later(key):
             return await self._find.submit(key)
 
     async def begin(self, record: ChargeRecord) -> bool:
@@ -78,12 +80,12 @@ class ChargeLedger:
         happens where anything is otherwise by now than on the record: where it stands, that it is still wanted, by whom
         and from which mandate.
         """
-        with _or_later(record.key):
+        with or_later(record.key):
             return await self._begin.submit(record)
 
     async def begin_again(self, record: ChargeRecord) -> None:
         """The same for one that nobody tried to pay, by the gateway's word, unless somebody was faster."""
-        with _or_later(record.key):
+        with or_later(record.key):
             async with self._database.session() as session:
                 await session.execute(statements.PATIENCE)
                 await session.execute(statements.BEGIN_AGAIN, {**record.key._asdict(), "payer": record.payer})
@@ -95,7 +97,7 @@ class ChargeLedger:
         """
         taking = self._take.submit(right)
         try:
-            with _or_later(right.key):
+            with or_later(right.key):
                 return await asyncio.shield(taking)
         except asyncio.CancelledError:
             giving_back = asyncio.create_task(self._give_back_once(taking, right), name="right given back")
@@ -131,18 +133,6 @@ class ChargeLedger:
         while self._giving_back:
             await asyncio.wait(self._giving_back)
         await self._settle.drained()
-
-    def _unfrozen(self, write: Write[Item, Answer]) -> Write[Item, Answer]:
-        """The same write, which takes the locks of workers that stand still away from them for the next time."""
-
-        async def unfrozen(items: Sequence[Item]) -> Sequence[Answer]:
-            try:
-                return await write(items)
-            except DBAPIError as error:
-                await unblock(self._database, error)
-                raise
-
-        return unfrozen
 
     async def _give_back_once(self, taking: "asyncio.Future[bool]", right: Right) -> None:
         await asyncio.wait([taking])
@@ -180,17 +170,3 @@ class ChargeLedger:
             await session.execute(statements.PATIENCE)
             taken = {row.payer for row in await session.execute(statements.TAKE_RIGHT, parameters)}
         return [right.payer in taken for right in rights]
-
-
-@contextmanager
-def _or_later(key: ChargeKey) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        if not is_passing(error):
-            raise
-        raise ChargeLater(key, "others hold what it needs in the database") from error
-
-
-def _is_passing(error: Exception) -> bool:
-    return isinstance(error, DatabaseUnavailable) or (isinstance(error, DBAPIError) and is_passing(error))

@@ -28,7 +28,8 @@ LOCK_CHARGES = text(f"""
 """)  # noqa: S608
 LOCK_ORDERS = text("SELECT id FROM orders WHERE id = ANY(CAST(:ids AS integer[])) ORDER BY id FOR NO KEY UPDATE")
 # One that must wait keeps the token that it waits for, by which the end of the earlier debit finds it, and comes back
-# at the end of its day in any case. What was announced for another mandate than that is charged by an order of its own.
+# at the end of its day in any case. What is announced for another mandate than that, or may be without our having heard
+# of it, is charged by an order of its own.
 BEGIN = text(f"""
     WITH wanted AS (
         SELECT DISTINCT * FROM unnest(CAST(:days AS date[]), CAST(:subscriptions AS integer[]), CAST(:tokens AS text[]),
@@ -39,7 +40,8 @@ BEGIN = text(f"""
                 SELECT FROM tasks.charges other
                 WHERE other.token_id = wanted.token_id AND other.state IN {DEBIT_STATES}
             ) AS waits,
-            c.state = 'notified' AND n.token_id IS DISTINCT FROM wanted.token_id AS is_others
+            n.token_id IS DISTINCT FROM wanted.token_id
+                AND (c.state = 'notified' OR n.token_id IS NOT NULL AND c.receipt NOT LIKE '%-own') AS is_others
         FROM wanted JOIN tasks.charges c USING (delivery_date, subscription_id)
         JOIN subscriptions s ON s.id = c.subscription_id AND s.status = 'active'
         JOIN users u ON u.id = c.user_id AND u.is_active

@@ -30,9 +30,10 @@ class Mandate(OwnTable):
 class DebitNotice(OwnTable):
     """A delivery whose debit the bank announces days ahead, and the amount that it announces.
 
-    It is to be made while `razorpay_order_id` and `refusal` (the gateway's reason) are None. The announcement is of a
-    debit from `token_id` for `product_id`, and good for no other mandate or product. That it was made promises no
-    delivery: the customer may pause before the day, and the order then stays unpaid.
+    It is to be made while `razorpay_order_id` and `refusal` (the gateway's reason) are None. `token_id` and `asked_at`
+    are on record before the gateway is asked, so what it may have made without our hearing of it is known: a debit
+    from that token for `product_id`, good for no other mandate or product. That it was made promises no delivery: the
+    customer may pause before the day, and the order then stays unpaid.
     """
 
     __tablename__ = "debit_notices"
@@ -44,6 +45,7 @@ class DebitNotice(OwnTable):
     product_id: Mapped[ProductId | None]
     amount_paise: Mapped[int] = mapped_column(BigInteger)
     token_id: Mapped[str | None]
+    asked_at: Mapped[datetime | None]
     razorpay_order_id: Mapped[str | None]
     refusal: Mapped[str | None]
     planned_at: Mapped[datetime] = mapped_column(server_default=func.now())

@@ -79,10 +79,10 @@ DECISIONS = f"""
             SELECT CASE u.role WHEN 'distributor' THEN p.distributor_price ELSE p.consumer_price END AS price
         ) AS of_role
         LEFT JOIN tasks.mandates m ON m.subscription_id = days.id
-        -- What was announced of another product, or from another mandate's token, is good for nothing.
+        -- What is announced of another product, or from another mandate's token, is good for nothing.
         LEFT JOIN tasks.debit_notices n
             ON n.delivery_date = days.delivery_date AND n.subscription_id = days.id AND m.subscription_id IS NOT NULL
-            AND n.product_id = days.product_id AND (n.razorpay_order_id IS NULL OR n.token_id = m.token_id)
+            AND n.product_id = days.product_id AND (n.token_id IS NULL OR n.token_id = m.token_id)
         LEFT JOIN unnest(CAST(:given_products AS integer[]), CAST(:given_units AS integer[]))
             AS given (product_id, units) ON given.product_id = days.product_id
         WHERE NOT EXISTS (

@@ -28,11 +28,14 @@ _WRITE = text(
         INSERT INTO tasks.charges (delivery_date, subscription_id, user_id, product_id, way, amount_paise, receipt,
             state, reason, units_held, razorpay_order_id)
         SELECT delivery_date, subscription_id, user_id, product_id, way, amount_paise,
-            -- A receipt finds one order. That of a notice for another mandate or product has the plain one already.
+            -- A receipt finds one order. That of a notice for another mandate or product has the plain one already, or
+            -- may have it without our having heard of it.
             'sub-' || subscription_id || '-' || to_char(delivery_date, 'YYYYMMDD') || CASE
                 WHEN state = 'planned' AND way = 'mandate' AND EXISTS (
-                    SELECT FROM tasks.debit_notices n WHERE n.delivery_date = decided.delivery_date
-                        AND n.subscription_id = decided.subscription_id AND n.razorpay_order_id IS NOT NULL
+                    SELECT FROM tasks.debit_notices n LEFT JOIN tasks.mandates m USING (subscription_id)
+                    WHERE n.delivery_date = decided.delivery_date AND n.subscription_id = decided.subscription_id
+                        AND n.token_id IS NOT NULL AND (n.token_id, n.product_id, n.amount_paise)
+                            IS DISTINCT FROM (m.token_id, decided.product_id, decided.amount_paise)
                 ) THEN '-own' ELSE '' END,
             state, reason, CASE state WHEN 'skipped' THEN 0 ELSE 1 END,
             CASE state WHEN 'notified' THEN razorpay_order_id END

@@ -118,7 +118,8 @@ async def follow_up_charge(ctx: Context, subscription_id: int, delivery_date: De
 @task(queue=Queue.SUBSCRIPTIONS, visible={"subscription_id", "delivery_date"})
 async def announce_debit(ctx: Context, subscription_id: int, delivery_date: DeliveryDay) -> Announced:
     """Have the bank announce a delivery's debit to the customer, a day or more before it is made."""
-    return await ctx[Charging].notices.announce(ChargeKey(delivery_date, SubscriptionId(subscription_id)))
+    key = ChargeKey(delivery_date, SubscriptionId(subscription_id))
+    return await ctx[Charging].notices.announce(key, ctx.ensure_held)
 
 
 def _delivery(record: ChargeRecord) -> DeliveryResult:

@@ -50,8 +50,8 @@ PRICE = Paise(6800)
 Interference = Callable[[httpx.Request], Awaitable[None]]
 
 
-async def _nothing(_request: httpx.Request) -> None:
-    return None
+async def nothing(_request: httpx.Request) -> None:
+    """Nothing goes wrong."""
 
 
 @dataclass
@@ -59,8 +59,8 @@ class GatewayTransport(httpx.AsyncBaseTransport):
     """Straight to the fakes, without a socket; `before` and `after` are what may go wrong on the way."""
 
     fakes: Fakes
-    before: Interference = _nothing
-    after: Interference = _nothing
+    before: Interference = nothing
+    after: Interference = nothing
     requests: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -110,7 +110,7 @@ class ChargingShop:
         self.fakes.razorpay.reset()
         self.fakes.faults.clear()
         self.transport.requests.clear()
-        self.transport.before = self.transport.after = _nothing
+        self.transport.before = self.transport.after = nothing
         self.now = MIDNIGHT - timedelta(days=2)
         for number in range(tokens or count):
             self.fakes.razorpay.books.mandates[f"token_{number}"] = Mandate(

@@ -45,7 +45,7 @@ async def prepare(shop: ChargingShop, day: date) -> None:
             receipt=receipt(number, day),
             amount=PRICE,
             notes={},
-            created_at=now,
+            created_at=now - timedelta(days=2),
             token_id=token,
             payment_after=now,
         )

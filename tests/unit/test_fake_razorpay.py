@@ -139,6 +139,23 @@ async def test_after_its_notice_a_debit_is_made_at_once(client: httpx.AsyncClien
     assert await status_of(client, f"payments/{payment_id}") == "captured"
 
 
+async def test_a_debit_is_refused_whose_notice_was_sent_less_than_a_day_before(
+    client: httpx.AsyncClient, clock: Clock
+) -> None:
+    due = START + timedelta(hours=3)
+    order = await make_order(
+        client, notification={"token_id": "token_1Aa00000000001", "payment_after": int(due.timestamp())}
+    )
+
+    clock.now = START + timedelta(hours=23)
+    early = await client.post(RECURRING, json=charge_of(order))
+    clock.now = START + timedelta(hours=24)
+    payment_id = await charge(client, order)
+
+    assert (early.status_code, early.json()["error"]["reason"]) == (400, "pre_debit_notification_not_sent")
+    assert await status_of(client, f"payments/{payment_id}") == "captured"
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [

@@ -47,6 +47,8 @@ ReceiptRule = Literal["reuse", "refuse", "repeat"]
 
 # From asking for a debit whose order had no notice to the debit: the notice must run first.
 NOTICE_RUNS: Final[Mapping[str, timedelta]] = {"upi": timedelta(hours=25), "card": timedelta(hours=36)}
+# Banks have to tell their customers so long before a debit, whatever its order says.
+LEAST_NOTICE: Final = timedelta(hours=24)
 
 _ENTITY = re.compile(r"/v1/(orders|payments|subscriptions)/([a-z]+_[A-Za-z0-9]+)(/payments)?")
 _FAILURES: Final = {429: TOO_MANY, 500: SERVER_ERROR, 502: GATEWAY_ERROR}
@@ -195,7 +197,9 @@ class FakeRazorpay:
             return REFUSALS["mandate_expired"]
         if mandate.max_amount is not None and wanted.amount > mandate.max_amount:
             return REFUSALS["amount_exceeds_mandate_limit"]
-        if order.payment_after and (order.token_id != wanted.token or self.clock() < order.payment_after):
+        if order.payment_after and (
+            order.token_id != wanted.token or self.clock() < max(order.payment_after, order.created_at + LEAST_NOTICE)
+        ):
             return REFUSALS["pre_debit_notification_not_sent"]
         return None
 

@@ -227,6 +227,12 @@ def _country_codes(value: object) -> object:
     return _separated_by_commas(value.upper() if isinstance(value, str) else value)
 
 
+def _notice_days(value: int) -> int:
+    if value == 1:
+        raise ValueError("must be 2 to 7, or 0: banks take 25 hours, for cards 36, so no notice of a day is in time")
+    return value
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 ShopUrl = Annotated[str, AfterValidator(_shop_url)]
@@ -239,6 +245,7 @@ InFlight = Annotated[int, Field(ge=1)]
 UserNumber = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Timezone = Annotated[str, AfterValidator(_timezone)]
 TimeOfDay = Annotated[time, BeforeValidator(_time_of_day)]
+NoticeDays = Annotated[int, Field(ge=0, le=7), AfterValidator(_notice_days)]
 Intervals = Annotated[tuple[timedelta, ...], NoDecode, BeforeValidator(_intervals)]
 CountryCode = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 EmailProviderName = Literal["sendgrid", "ses", "smtp", "console"]

@@ -31,6 +31,7 @@ from app.setting_values import (
     LogLevel,
     MailAddress,
     MailAddresses,
+    NoticeDays,
     OrderConfirmationDlt,
     OrderShippedDlt,
     Origin,
@@ -272,7 +273,7 @@ class Settings(GatewaySettings):
     admin_api_readonly_token: ApiTokens | None = None
 
     # How long before a delivery its debit is announced (days; 0: the payment carries its own notice).
-    pre_debit_notice_days: int = Field(default=2, ge=0, le=7)
+    pre_debit_notice_days: NoticeDays = 2
     # When a run pauses itself: so many percentage points more refusals or unknowns than in the last runs, or an
     # average charge that is so many times larger or smaller.
     brake_refused_points: float = Field(default=40, ge=0, le=100, allow_inf_nan=False)

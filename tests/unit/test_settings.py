@@ -165,6 +165,9 @@ def test_empty_means_unset(environment: pytest.MonkeyPatch) -> None:
         ("CHARGE_FOLLOW_UPS", "0m", "waits like 5m,2h,1d"),
         ("CHARGE_FOLLOW_UPS", "59d,25h", "60 days in all"),
         ("MAX_FAILED_DELIVERIES", "-1", "greater than or equal to 0"),
+        ("PRE_DEBIT_NOTICE_DAYS", "1", "25 hours, for cards 36"),
+        ("PRE_DEBIT_NOTICE_DAYS", "-1", "greater than or equal to 0"),
+        ("PRE_DEBIT_NOTICE_DAYS", "8", "less than or equal to 7"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_wrong(

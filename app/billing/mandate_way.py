@@ -15,7 +15,7 @@ from app.billing.telling import NOT_CHARGED_IN_TIME
 from app.db.charges import SkipReason
 from app.deliveries.days import end_of_day
 from app.errors import NotDone, Unavailable
-from app.notify.recipients import HOME_COUNTRY, usable_email, usable_phone
+from app.notify.recipients import payer_phone, usable_email
 from app.providers.failures import ProviderFailure, ProviderOutcomeUnknown, ProviderRefused
 from app.providers.payments.entities import GatewayOrder, GatewayOrderId, GatewayPaymentId
 from app.providers.payments.razorpay import Razorpay
@@ -79,7 +79,7 @@ class MandateWay:
         why = _why_unwanted(record)
         if why is None and record.token_id != record.mandate_token_id:
             # Its customer is that of another mandate by now.
-            why = "mandate_missing"
+            why = "mandate_replaced"
         if why is not None:
             return await self._ledger.settle(record, Skip(why))
         right = Right(record.key, order.id, uuid4().hex)
@@ -216,7 +216,9 @@ def _why_unwanted(record: ChargeRecord) -> SkipReason | None:
         return "customer_inactive"
     if not record.is_active:
         return "subscription_inactive"
-    return "mandate_missing" if record.mandate_token_id is None else None
+    if record.mandate_token_id is None:
+        return "mandate_missing"
+    return "phone_invalid" if payer_phone(record.phone) is None else None
 
 
 def _not_in_time(order: GatewayOrder | None) -> Finding:
@@ -229,7 +231,7 @@ def _debit(record: ChargeRecord) -> Debit:
         customer_id=record.mandate_customer_id or "",
         token_id=record.token_id or "",
         email=usable_email(record.email) or NO_EMAIL,
-        contact=usable_phone(record.phone, [HOME_COUNTRY]) or record.phone or "",
+        contact=payer_phone(record.phone) or "",
         description=f"{record.product_name or 'Delivery'} {record.delivery_date}",
         notes={"subscription_id": str(record.subscription_id), "delivery_date": record.delivery_date.isoformat()},
     )

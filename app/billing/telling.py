@@ -27,6 +27,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "amount_exceeds_mandate_limit": "the amount is above the limit of the permission for automatic payments (autopay)",
     "pre_debit_notification_not_sent": "the bank could not announce the payment in time",
     "customer_action_required": "the bank asked for an approval of the payment and did not get it",
+    "invalid_contact_number": "the phone number of the account is not valid",
     "invoice_cancelled": "the invoice of this period was cancelled",
     "subscription_charges_no_more": "automatic payments for the subscription have ended",
 }

@@ -26,6 +26,10 @@ SkipReason = Literal[
     "no_stock",
     # Planned, and given up because the customer wants no deliveries any more.
     "subscription_inactive",
+    # Planned, and given up: the mandate was replaced after its charge had begun, or the customer's number is
+    # none, and the gateway takes no payment without.
+    "mandate_replaced",
+    "phone_invalid",
     # Planned, and given up at the end of its day: an earlier debit of the same mandate was not settled, its run was
     # held back, or nobody came to charge it.
     "debit_under_way",

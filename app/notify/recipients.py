@@ -52,6 +52,20 @@ def usable_phone(raw: str | None, countries: Collection[str]) -> str | None:
         return None
 
 
+def payer_phone(raw: str | None) -> str | None:
+    """E.164 form of any number that can be dialled, landlines included; None where there is none.
+
+    Whether it is in use is for nobody here to judge: numbering plans grow.
+    """
+    try:
+        number = None if raw is None else _number(raw)
+    except InvalidPhone:
+        return None
+    if number is None or not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+
+
 def mask_email(address: str) -> str:
     """`a***@example.com`."""
     local, at, domain = address.rpartition("@")
@@ -65,15 +79,19 @@ def mask_phone(number: str) -> str:
 
 
 def _mobile(raw: str) -> phonenumbers.PhoneNumber:
-    if not _DIGITS_AND_PUNCTUATION.fullmatch(raw):
-        raise InvalidPhone("is not a phone number: write digits only, as in +91 98123 45678")
-    try:
-        number = phonenumbers.parse(raw, HOME_COUNTRY)
-    except NumberParseException:
-        raise InvalidPhone("is not a phone number: write ten digits, or + and the country code") from None
+    number = _number(raw)
     if phonenumbers.number_type(number) not in _MAY_BE_MOBILE:
         raise InvalidPhone("is not a mobile number: in India these have ten digits and begin with 6 to 9")
     return number
+
+
+def _number(raw: str) -> phonenumbers.PhoneNumber:
+    if not _DIGITS_AND_PUNCTUATION.fullmatch(raw):
+        raise InvalidPhone("is not a phone number: write digits only, as in +91 98123 45678")
+    try:
+        return phonenumbers.parse(raw, HOME_COUNTRY)
+    except NumberParseException:
+        raise InvalidPhone("is not a phone number: write ten digits, or + and the country code") from None
 
 
 def _e164(raw: str) -> str:

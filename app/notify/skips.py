@@ -53,6 +53,16 @@ _ENGLISH: Mapping[str, Skip] = {
         "No payment is set up for your subscription",
         "Please set up the payment for your subscription.",
     ),
+    "mandate_replaced": Skip(
+        "you set up autopay anew",
+        "Autopay was set up anew while we were collecting the payment for this delivery",
+        GOES_ON,
+    ),
+    "phone_invalid": Skip(
+        "no valid phone number",
+        "Your account has no valid phone number, and no payment can be collected without one",
+        "Please correct the phone number of your account.",
+    ),
     "mandate_expired": Skip(
         "autopay has expired",
         "Your permission to collect payments automatically (autopay) has expired",
@@ -109,6 +119,16 @@ _HINDI: Mapping[str, Skip] = {
         "भुगतान सेट नहीं है",
         "आपके सब्सक्रिप्शन के लिए भुगतान सेट नहीं है",
         "कृपया अपने सब्सक्रिप्शन के लिए भुगतान सेट करें।",
+    ),
+    "mandate_replaced": Skip(
+        "ऑटोपे फिर से सेट हुआ",
+        "इस डिलीवरी का भुगतान लेते समय ही ऑटोपे फिर से सेट किया गया",
+        GOES_ON_HI,
+    ),
+    "phone_invalid": Skip(
+        "सही फ़ोन नंबर नहीं है",
+        "आपके खाते में कोई सही फ़ोन नंबर नहीं है, और उसके बिना भुगतान नहीं लिया जा सकता",
+        "कृपया अपने खाते का फ़ोन नंबर ठीक करें।",
     ),
     "mandate_expired": Skip(
         "ऑटोपे की अवधि समाप्त हो गई",

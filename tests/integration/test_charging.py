@@ -286,6 +286,30 @@ async def test_every_answer_to_a_charge_is_settled_by_what_the_gateway_did(
     assert shop.captured() == captured
 
 
+async def test_a_landline_however_it_is_written_pays(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    await shop.shop.sql("UPDATE users SET phone = '044-2345 6789' WHERE role = 'consumer'")
+
+    charged = await shop.charge()
+
+    [payment] = shop.fakes.razorpay.books.payments.values()
+    assert (charged.state, payment.contact) == ("captured", "+914423456789")
+
+
+async def test_who_has_no_number_is_told_so_and_not_refused(shop: ChargingShop) -> None:
+    await shop.open()
+    await shop.plan()
+    await shop.shop.sql("UPDATE users SET phone = '-' WHERE role = 'consumer'")
+
+    charged = await shop.charge(by=shop.charging(pause_after=1))
+
+    assert (charged.state, charged.reason, charged.is_active) == ("skipped", "phone_invalid", True)
+    assert await shop.told() == ["send_delivery_skipped_task delivery:1:2026-03-02:skipped"]
+    assert shop.fakes.razorpay.books.orders.keys() == {charged.razorpay_order_id}
+    assert await shop.faults() == []
+
+
 async def test_too_many_requests_leave_the_charge_to_the_next_attempt(shop: ChargingShop) -> None:
     await shop.open()
     await shop.plan()
@@ -507,7 +531,9 @@ class TestUnwanted:
 
         charged = await shop.charge()
 
-        assert (charged.state, charged.reason) == ("skipped", "mandate_missing")
+        assert (charged.state, charged.reason) == ("skipped", "mandate_replaced")
+        [told] = [job.kwargs["reason"] for job in await shop.shop.jobs() if job.task == "send_delivery_skipped_task"]
+        assert told == "mandate_replaced"
         assert shop.fakes.razorpay.books.payments == {}
         assert await shop.faults() == []
 

@@ -14,6 +14,7 @@ from app.notify.recipients import (
     mask_email,
     mask_phone,
     normalise_phone,
+    payer_phone,
     usable_email,
     usable_phone,
 )
@@ -119,6 +120,27 @@ def test_the_reason_never_repeats_the_number(raw: str) -> None:
 
     assert raw.lstrip("+") not in str(refusal.value)
     assert str(pickle.loads(pickle.dumps(refusal.value))) == str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("raw", "payer"),
+    [
+        ("98123 45678", "+919812345678"),
+        ("+91 98123-45678", "+919812345678"),
+        ("044-2345 6789", "+914423456789"),
+        ("5812345678", "+915812345678"),
+        ("+1 415 555 2671", "+14155552671"),
+        ("-", None),
+        ("", None),
+        ("12345", None),
+        ("98123456789012345", None),
+        ("no phone", None),
+        ("98123 45678 or 98123 45679", None),
+        (None, None),
+    ],
+)
+def test_a_payer_may_be_called_at_any_number(raw: str | None, payer: str | None) -> None:
+    assert payer_phone(raw) == payer
 
 
 def test_a_phone_argument_takes_any_countrys_mobile_and_reads_bare_digits_as_indian() -> None:

@@ -40,7 +40,7 @@ class RecurringBody(_Body):
     """`POST /payments/create/recurring`."""
 
     email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
-    contact: Annotated[str, StringConstraints(pattern=r"^\+?[0-9]{10,14}$")]
+    contact: Annotated[str, StringConstraints(pattern=r"^\+?[0-9]{8,15}$")]
     amount: Paise
     currency: Literal["INR"]
     order_id: Text

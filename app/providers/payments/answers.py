@@ -33,6 +33,8 @@ _OUR_FAULT: Final = frozenset(
     }
 )
 _NOT_UNIQUE: Final = "receipt should be unique"
+# Our code for a 2xx answer that must not be believed.
+UNACCEPTABLE: Final = "unacceptable_answer"
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -120,7 +122,7 @@ def parsed(model: type[M], answer: httpx.Response) -> M:
 def unacceptable(answer: httpx.Response, said: str) -> ProviderOutcomeUnknown:
     """What to raise for a 2xx answer that must not be believed."""
     return ProviderOutcomeUnknown(
-        NAME, str(answer.status_code), f"its answer can't be accepted: {said}", request_id=request_id(answer)
+        NAME, UNACCEPTABLE, f"its answer can't be accepted: {said}", request_id=request_id(answer)
     )
 
 

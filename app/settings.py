@@ -274,8 +274,8 @@ class Settings(GatewaySettings):
 
     # How long before a delivery its debit is announced (days; 0: the payment carries its own notice).
     pre_debit_notice_days: NoticeDays = 2
-    # When a run pauses itself: so many percentage points more refusals or unknowns than in the last runs, or an
-    # average charge that is so many times larger or smaller.
+    # When a run pauses itself: so many percentage points more refusals or unknowns than in the last runs, or charges
+    # that are so many times larger or smaller than any that the same subscriptions had for the same product.
     brake_refused_points: float = Field(default=40, ge=0, le=100, allow_inf_nan=False)
     brake_unknown_points: float = Field(default=25, ge=0, le=100, allow_inf_nan=False)
     brake_amount_factor: float = Field(default=3, gt=1, allow_inf_nan=False)

@@ -4,12 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Self
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.charges import IS_ANSWERED
+from app.db.shop import SubscriptionId
 from app.db.subscription_runs import SubscriptionRun
+from app.deliveries.amounts import PastAmounts
 
 # How many runs say what is usual.
 RUNS_COMPARED = 7
@@ -18,6 +21,8 @@ LEAST_CHARGES = 100
 # How many of the latest answers are looked at: enough to tell, and soon over after an outage.
 ANSWERS = 1000
 
+# What the gateway was asked to charge and has said something of; where debits were not announced, most is pending.
+_IS_ASKED_FOR = f"(state IN ('pending', 'unknown') OR {IS_ANSWERED})"
 # An answer that changed is no other charge.
 _LATEST_ENDS = text(
     f"""
@@ -28,7 +33,7 @@ _LATEST_ENDS = text(
         WHERE delivery_date = :date AND from_state <> to_state
         ORDER BY subscription_id, id DESC
     ) AS last
-    WHERE state = 'unknown' OR {IS_ANSWERED}
+    WHERE {_IS_ASKED_FOR}
     GROUP BY state
     """  # noqa: S608 -- our own words
 )
@@ -45,9 +50,8 @@ class BrakeBounds:
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What the last runs were like: the average charge in paise, per cent of outcomes; None where there were none."""
+    """What the last runs were like, in per cent of their outcomes; None where there were none."""
 
-    paise: float | None
     refused: float | None
     unknown: float | None
 
@@ -61,44 +65,23 @@ async def usual_before(session: AsyncSession, day: date) -> Usual:
         .limit(RUNS_COMPARED)
     )
     runs = rows.all()
-    charges = sum(run.charges for run in runs)
-    return Usual(
-        paise=sum(run.charges_paise for run in runs) / charges if charges else None,
-        refused=_percent(runs, "refused"),
-        unknown=_percent(runs, "unknown"),
-    )
+    return Usual(refused=_percent(runs, "refused"), unknown=_percent(runs, "unknown"))
 
 
 def _percent(runs: Sequence[SubscriptionRun], state: str) -> float | None:
     ends: Counter[str] = Counter()
     for run in runs:
-        for kind in ("captured", "refused", "unknown"):
+        for kind in ("captured", "pending", "refused", "unknown"):
             outcome = (run.outcomes or {}).get(kind, {})
             ends[kind] += outcome.get("charges", 0) - outcome.get("not_charged_in_time", 0)
     return 100 * ends[state] / ends.total() if ends.total() else None
 
 
 async def why_brake(session: AsyncSession, run: SubscriptionRun, usual: Usual, bounds: BrakeBounds) -> str | None:
-    """A sentence for whoever has to look, where the run is out of bounds; never again once it was resumed."""
+    """A sentence for whoever has to look, where charges end out of bounds; never again once the run was resumed."""
     if run.resumed_at is not None:
         return None
-    return _amounts(run, usual, bounds) or await _outcomes(session, run.delivery_date, usual, bounds)
-
-
-def _amounts(run: SubscriptionRun, usual: Usual, bounds: BrakeBounds) -> str | None:
-    if usual.paise is None or run.charges < LEAST_CHARGES:
-        return None
-    average = run.charges_paise / run.charges
-    if usual.paise / bounds.amount_factor <= average <= usual.paise * bounds.amount_factor:
-        return None
-    return (
-        f"the average charge is Rs {average / 100:.2f}; in the last runs it was Rs {usual.paise / 100:.2f}, "
-        f"and a factor of {bounds.amount_factor:g} is allowed"
-    )
-
-
-async def _outcomes(session: AsyncSession, day: date, usual: Usual, bounds: BrakeBounds) -> str | None:
-    rows = await session.execute(_LATEST_ENDS, {"date": day, "answers": ANSWERS})
+    rows = await session.execute(_LATEST_ENDS, {"date": run.delivery_date, "answers": ANSWERS})
     counts: dict[str, int] = {state: count for state, count in rows}  # noqa: C416 -- rows are no tuples to mypy
     ended = sum(counts.values())
     if ended < LEAST_CHARGES:
@@ -115,3 +98,24 @@ async def _outcomes(session: AsyncSession, day: date, usual: Usual, bounds: Brak
             return f"{found}; there are no runs to compare it with, and {allowed:g} % are allowed"
         return f"{found}; in the last runs it was {before:.0f} %, and {allowed:g} points more are allowed"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningBrake:
+    """The brake of a run that is being planned: by its amounts before anybody is charged, and by how charges end."""
+
+    usual: Usual
+    bounds: BrakeBounds
+    amounts: PastAmounts
+
+    @classmethod
+    async def of(cls, session: AsyncSession, day: date, bounds: BrakeBounds) -> Self:
+        usual = await usual_before(session, day)
+        return cls(usual, bounds, await PastAmounts.before(session, day, bounds.amount_factor))
+
+    async def why(self, session: AsyncSession, run: SubscriptionRun, planned: Sequence[SubscriptionId]) -> str | None:
+        """As `why_brake`, with the amounts of those subscriptions that were planned in this transaction."""
+        if run.resumed_at is not None:
+            return None
+        unusual = await self.amounts.why_unusual(session, planned)
+        return unusual or await why_brake(session, run, self.usual, self.bounds)

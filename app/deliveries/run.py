@@ -15,7 +15,7 @@ from app.db.frozen import patience, unblock
 from app.db.shop import Subscription, SubscriptionId
 from app.db.subscription_runs import SubscriptionRun
 from app.deliveries import runs, stock
-from app.deliveries.brake import BrakeBounds, Usual, usual_before, why_brake
+from app.deliveries.brake import BrakeBounds, PlanningBrake
 from app.deliveries.days import end_of_day
 from app.deliveries.decisions import Terms
 from app.deliveries.leftovers import Leftovers
@@ -104,11 +104,11 @@ class DeliveryRun:
         async with self._database.session() as session:
             run = await runs.begin(session, day, self._by)
             await self._options.at_begin(session, run, await database_time(session))
-            usual = await usual_before(session, day)
+            brake = await PlanningBrake.of(session, day, self._options.bounds)
             last = await session.scalar(select(func.max(Subscription.id)))
         while run.finished_at is None and run.paused_at is None:
             try:
-                run = await self._page(usual)
+                run = await self._page(brake)
             except _OutOfBounds as reason:
                 run = await self._brake(str(reason))
             note_position(run.position, last)
@@ -119,11 +119,11 @@ class DeliveryRun:
         log.error("subscriptions.run_paused", date=self._terms.date.isoformat(), reason=reason)
         return run
 
-    async def _page(self, usual: Usual) -> SubscriptionRun:
+    async def _page(self, brake: PlanningBrake) -> SubscriptionRun:
         for tries_left in reversed(range(TRIES)):
             try:
                 # The products of a page are locked from its beginning only where they were sold under its hands.
-                return await self._plan_page(usual, locks_products=tries_left < TRIES - 1)
+                return await self._plan_page(brake, locks_products=tries_left < TRIES - 1)
             except StockSold:
                 if not tries_left:
                     raise
@@ -143,7 +143,7 @@ class DeliveryRun:
         else:
             self._waits = False
 
-    async def _plan_page(self, usual: Usual, *, locks_products: bool) -> SubscriptionRun:
+    async def _plan_page(self, brake: PlanningBrake, *, locks_products: bool) -> SubscriptionRun:
         async with self._database.session() as session:
             await session.execute(self._patience)
             # Whoever else plans this date waits here and takes the next page.
@@ -156,7 +156,7 @@ class DeliveryRun:
             planned, held = Planned(), list[SubscriptionId]()
             if page is not None:
                 planned, held = await self._plan(session, run, page, locks_products=locks_products)
-            if reason := await why_brake(session, run, usual, self._options.bounds):
+            if reason := await brake.why(session, run, page.due if page else ()):
                 raise _OutOfBounds(reason)
             if page is None:
                 await self._finish(session, run)

@@ -237,6 +237,6 @@ async def test_the_notes_reach_the_owner(shop: DeliveryShop) -> None:
 
         stock_out, paused = fakes.inbox.find(Provider.SENDGRID)
     assert paused.subject == "The deliveries of 3 March 2026 are on hold"
-    assert "the average charge is Rs 680.00" in (paused.text or "")
+    assert "Rs 680.00 after Rs 68.00" in (paused.text or "")
     assert stock_out.subject == "Milk <1> ran out: 50 of the deliveries of 3 March 2026 skipped"
     assert "Deliveries that got theirs: 150\n" in (stock_out.text or "")

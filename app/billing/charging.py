@@ -82,8 +82,9 @@ class Charging:
         """Where it leads from there; None where it was moved and has to be looked at again."""
         is_planned = record.state in WAITING_STATES
         if is_planned or (record.state == "submitting" and record.payer is None):
-            why = await self.watch.why_paused(record.delivery_date)
-            if why is not None and self.now() < end_of_day(record.delivery_date):
+            is_over = self.now() >= end_of_day(record.delivery_date)
+            why = await self.watch.why_paused(record.delivery_date, may_pause=not is_over)
+            if why is not None and not is_over:
                 raise RunPaused(record.key, why)
             if why is not None and is_planned:
                 return await self.ledger.settle(record, Skip("run_paused"))

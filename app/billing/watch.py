@@ -48,9 +48,10 @@ class RunWatch:
         self._clock = clock
         self._watched: dict[date, _Watched] = {}
 
-    async def why_paused(self, day: date) -> str | None:
+    async def why_paused(self, day: date, *, may_pause: bool = True) -> str | None:
         """Why nothing of that date is to be charged now: what paused its run, or pauses it now by its outcomes.
 
+        It is not paused here where it `may_pause` no more: when its day is over there is nothing left to hold back.
         As of a second ago at most. None as well for deliveries that no run has planned. Raises DatabaseUnavailable.
         """
         watched = self._watched.setdefault(day, _Watched())
@@ -58,17 +59,19 @@ class RunWatch:
             # One looks for all who come at the same time.
             async with watched.looking:
                 if self._clock() - watched.looked_at >= LOOKS_EVERY:
-                    watched.why = await self._look(day, watched)
+                    watched.why = await self._look(day, watched, may_pause=may_pause)
                     watched.looked_at = self._clock()
         return watched.why
 
-    async def _look(self, day: date, watched: _Watched) -> str | None:
+    async def _look(self, day: date, watched: _Watched, *, may_pause: bool) -> str | None:
         async with self._database.session() as session:
             run = await session.get(SubscriptionRun, day)
             if run is None:
                 return None
             if run.paused_at is not None:
                 return run.paused_because
+            if not may_pause:
+                return None
             if watched.usual is None:
                 watched.usual = await usual_before(session, day)
             reason = await why_brake(session, run, watched.usual, self._bounds)

@@ -11,11 +11,9 @@ import pytest
 
 from app.billing import sweeping
 from app.billing.effects import DeliveryCharges
-from app.billing.failures import ChargeLater, RunPaused, UnknownSubscription
+from app.billing.failures import ChargeLater, UnknownSubscription
 from app.billing.single import NotDue
 from app.billing.sweeping import sweep
-from app.billing.watch import RunWatch
-from app.deliveries import runs
 from app.deliveries.days import end_of_day
 from app.dev.fakes.faults import Breakage, Failure, Refusal
 from app.dev.fakes.inbox import Provider
@@ -26,10 +24,9 @@ from app.dev.postgres import EmbeddedPostgres
 from app.jobs.context import Resources
 from app.jobs.effects import PastJob
 from app.jobs.failures import LeaseRanOut
-from app.tasks.run_news import RunNews
 from app.tasks.sweeping import sweep_charges
 from tests.integration.charging_shop import CHARGING, MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
-from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY
+from tests.integration.delivery_shop import DAY, ONE_DAY
 
 RAZORPAY = Provider.RAZORPAY
 CONFIRMED = "send_order_confirmation_task delivery:1:2026-03-02:confirmed"
@@ -656,83 +653,6 @@ class TestSweep:
 
         assert await sweep(shop.shop.database, DAY, MIDNIGHT + ONE_DAY) == 5
         assert await sweep(shop.shop.database, DAY + ONE_DAY, MIDNIGHT + ONE_DAY) == 0
-
-
-class TestBrake:
-    """A run whose first charges go very unlike those of the runs before."""
-
-    async def refused(self, shop: ChargingShop, count: int) -> None:
-        await shop.open(count + 2, notices=False)
-        shop.fakes.razorpay.fates.add(Fate(becomes="failed"))
-        await shop.plan()
-        charging = shop.charging()
-        await asyncio.gather(*(shop.charge(number, by=charging) for number in range(1, count + 1)))
-        shop.now += timedelta(seconds=2)
-
-    async def test_is_not_charged_further_until_somebody_resumes_it(self, shop: ChargingShop) -> None:
-        await self.refused(shop, 110)
-
-        with pytest.raises(RunPaused, match="of the latest 110 charges 100 % are refused"):
-            await shop.charge(111)
-
-        assert (await shop.one(111)).state == "planned"
-        assert await runs.resume(shop.shop.database, DAY, "asha")
-        assert (await shop.charge(111)).state == "refused"
-
-    async def test_settles_what_was_begun_and_gives_up_the_rest_at_the_end_of_the_day(self, shop: ChargingShop) -> None:
-        await shop.open(2, notices=False)
-        await shop.plan()
-        await shop.charge(1)
-        await runs.pause(shop.shop.database, DAY, "a person wants to look")
-
-        shop.move("captured")
-        assert (await shop.charge(1)).state == "captured"
-        with pytest.raises(RunPaused, match="a person wants to look"):
-            await shop.charge(2)
-        shop.now = MIDNIGHT + timedelta(hours=18, minutes=30)
-        charged = await shop.charge(2)
-
-        assert (charged.state, charged.reason) == ("skipped", "run_paused")
-        assert await shop.faults() == []
-
-    async def test_holds_what_was_begun_and_nobody_had_paid(self, shop: ChargingShop) -> None:
-        await shop.open()
-        await shop.plan()
-        shop.fakes.faults.add(Failure(provider=RAZORPAY, on="charge", status=429, times=1))
-        with pytest.raises(ChargeLater):
-            await shop.charge()
-        await runs.pause(shop.shop.database, DAY, "a person wants to look")
-        shop.now += timedelta(seconds=2)
-
-        with pytest.raises(RunPaused):
-            await shop.charge()
-        await runs.resume(shop.shop.database, DAY, "asha")
-        shop.now += timedelta(seconds=2)
-
-        assert (await shop.charge()).state == "captured"
-
-    async def test_has_its_pause_told_to_the_owner(self, shop: ChargingShop) -> None:
-        await self.refused(shop, 110)
-        await shop.shop.sql("UPDATE users SET email = 'owner@example.com' WHERE role = 'owner'")
-        watch = RunWatch(shop.shop.database, BOUNDS, at_brake=RunNews([]).braked)
-
-        await watch.why_paused(DAY)
-
-        assert [job.kwargs["email"] for job in await shop.shop.jobs() if job.task == "send_run_paused_task"] == [
-            "owner@example.com"
-        ]
-
-    async def test_is_looked_at_once_a_second(self, shop: ChargingShop) -> None:
-        await shop.open()
-        await shop.plan()
-        watch = shop.charging().watch
-        assert await watch.why_paused(DAY) is None
-        await runs.pause(shop.shop.database, DAY, "a person wants to look")
-
-        before = await watch.why_paused(DAY)
-        shop.now += timedelta(seconds=1)
-
-        assert (before, await watch.why_paused(DAY)) == (None, "a person wants to look")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Path, Query, Response, status
@@ -42,9 +43,10 @@ async def reconcile_in_turn(opened: GivenServices, _role: Viewer) -> AsyncIterat
 async def preview_run(which: Annotated[DateQuery, Query()], opened: GivenServices, _role: Viewer) -> Response:
     """What the run of that date (today's without one) would charge and skip, and why. Nothing is written.
 
-    It is read page by page, as the run works: of a shop in motion each page is as of its own moment.
+    It is read page by page, as the run works: of a shop in motion each page is as of its own moment. For a day that is
+    yet to come the stock of today counts: what earlier days will take is not known.
     """
-    pieces = opened.operations.preview(which.day or today()).as_json()
+    pieces = opened.operations.preview(which.day or today(), datetime.now(UTC)).as_json()
     # Once an answer has begun it can't say any more that there is none.
     first = await anext(pieces)
     return StreamingResponse(_resumed(first, pieces), media_type="application/json")

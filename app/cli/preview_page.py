@@ -1,6 +1,6 @@
 """A preview line by line, as it is decided: there may be a hundred thousand."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import typer
 
@@ -10,7 +10,7 @@ from app.operations.previews import PlannedDeliveryView, PreviewTotalsView
 
 async def print_preview(day: date, *, as_json: bool) -> None:
     async with operations() as opened:
-        preview = opened.preview(day)
+        preview = opened.preview(day, datetime.now(UTC))
         if as_json:
             async for piece in preview.as_json():
                 typer.echo(piece, nl=False)
@@ -20,6 +20,8 @@ async def print_preview(day: date, *, as_json: bool) -> None:
         async for line in preview.lines():
             typer.echo(_line(line))
     _print_totals(preview.totals)
+    if not preview.is_stock_known:
+        typer.echo("what the days before it will take from the stock, and what comes in, is not known", err=True)
 
 
 def _line(line: PlannedDeliveryView) -> str:

@@ -84,7 +84,7 @@ class PastAmounts:
         first = found[0]
         now, before = rupees_of(first.amount_paise), rupees_of(first.before)
         return (
-            f"{len(self._unusual)} subscriptions would be charged amounts more than a factor of {self._factor:g} away from all that "
-            f"they were charged for the same product in the {DAYS_BACK} days before; "
+            f"{len(self._unusual)} subscriptions would be charged amounts more than a factor of {self._factor:g} "
+            f"away from all that they were charged for the same product in the {DAYS_BACK} days before; "
             f"subscription {first.subscription_id}, for example, Rs {now} after Rs {before}"
         )

@@ -71,22 +71,22 @@ def end_of_day(day: date) -> datetime:
 
 def ensure_begun(day: date, now: datetime, timezone: ZoneInfo) -> None:
     """Raises DateNotCome where the day has begun neither in UTC nor on the schedules' clocks."""
-    if day > _latest_day(now, timezone):
+    if day > latest_day(now, timezone):
         raise DateNotCome(day)
 
 
 def ensure_not_long_over(day: date, now: datetime, timezone: ZoneInfo, days: int) -> None:
     """Raises DateLongOver where the day was more than so many days ago."""
-    if day < _latest_day(now, timezone) - timedelta(days=days):
+    if day < latest_day(now, timezone) - timedelta(days=days):
         raise DateLongOver(day, days)
 
 
 def ensure_at_hand(day: date, now: datetime, timezone: ZoneInfo) -> None:
     """Raises DateFarAhead where the day is later than tomorrow, both in UTC and on the schedules' clocks."""
-    if day > _latest_day(now, timezone) + ONE_DAY:
+    if day > latest_day(now, timezone) + ONE_DAY:
         raise DateFarAhead(day)
 
 
-def _latest_day(now: datetime, timezone: ZoneInfo) -> date:
-    """Where clocks are ahead it is tomorrow already."""
+def latest_day(now: datetime, timezone: ZoneInfo) -> date:
+    """The latest that has begun in UTC or on the schedules' clocks: where these are ahead it is tomorrow already."""
     return max(now.astimezone(UTC).date(), now.astimezone(timezone).date())

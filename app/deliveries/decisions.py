@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from datetime import date as Date  # noqa: N812 -- beside a field of that name
 from typing import Literal
 
 from sqlalchemy import Row
@@ -56,14 +57,15 @@ DECISIONS = f"""
         FROM subscriptions s WHERE s.id = ANY(CAST(:ids AS integer[])) AND {IS_DUE}
     ), days AS (
         SELECT due.*, CAST(:date AS date) AS delivery_date, false AS is_missed FROM due
-        WHERE (CAST(:date AS date) - since) % step = 0 OR CAST(:delivers_once AS boolean)
+        WHERE (CAST(:date AS date) - since) % step = 0
+            OR CAST(:delivers_once AS boolean) AND CAST(:missed_before AS date) = CAST(:date AS date)
         UNION ALL
         SELECT due.*, since + nth * step, true
         FROM due CROSS JOIN LATERAL generate_series(
             greatest(0, (CAST(:date AS date) - {MISSED_KEPT_DAYS} - since + step - 1) / step),
-            (CAST(:date AS date) - 1 - since) / step
+            (CAST(:missed_before AS date) - 1 - since) / step
         ) AS nth
-        WHERE since < CAST(:date AS date)
+        WHERE since < CAST(:missed_before AS date)
     ), priced AS (
         SELECT days.id AS subscription_id, days.delivery_date, days.is_missed, days.user_id, days.product_id,
             p.stock_quantity - coalesce(given.units, 0) AS stock,
@@ -141,12 +143,21 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """For which date deliveries are decided, and what becomes of dates on which nothing ran."""
+    """For which date deliveries are decided, and what becomes of dates on which nothing ran.
 
-    date: date
+    `today` is for a date that is yet to come: what is due from today on until then has runs of its own to come, and is
+    not missed.
+    """
+
+    date: Date
     missed: MissedDeliveries = "skip"
+    today: Date | None = None
 
     @property
     def parameters(self) -> Mapping[str, object]:
         """What IS_DUE, NEXT_DATE and DECISIONS ask for, but the subscriptions and the stock."""
-        return {"date": self.date, "delivers_once": self.missed == "deliver_once"}
+        return {
+            "date": self.date,
+            "missed_before": min(self.date, self.today or self.date),
+            "delivers_once": self.missed == "deliver_once",
+        }

@@ -31,6 +31,7 @@ class Preview:
     It is read page by page, as the run works: each page is as of its own moment, and of a shop in motion a later page
     may know what an earlier one could not. Nothing is held between pages, however slowly they are read.
     `totals` are of the pages that were read so far. What was planned already is not planned again, and not shown.
+    Of a day that is yet to come (see Terms) it shows what that day brings, with the stock that there is today.
     """
 
     def __init__(self, database: Database, terms: Terms, *, page: int = PAGE) -> None:

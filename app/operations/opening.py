@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from app.db.engine import Database
+from app.deliveries.days import latest_day
 from app.deliveries.decisions import MissedDeliveries
 from app.history.reader import HistoryReader
 from app.jobs.events import EventStream
@@ -47,14 +48,15 @@ class Operations:
     runs: RunOperations
     explainer: Explainer
     missed_deliveries: MissedDeliveries
+    timezone: ZoneInfo
 
     def tasks(self) -> list[TaskView]:
         """Every task that can be enqueued, with the schema of its arguments."""
         return [TaskView.of(task) for task in self.pool.tasks]
 
-    def preview(self, day: date) -> DeliveryPreview:
+    def preview(self, day: date, now: datetime) -> DeliveryPreview:
         """What the run of that date would do now."""
-        return DeliveryPreview(self.database, day, self.missed_deliveries)
+        return DeliveryPreview(self.database, day, self.missed_deliveries, latest_day(now, self.timezone))
 
 
 @asynccontextmanager
@@ -70,7 +72,8 @@ async def open_operations(settings: OperationsSettings, *, application_name: str
     finder = JobFinder(pool, database, history)
     letters = DeadLetters(database, pool, stream)
     explainer = Explainer(database, pool, history, letters, finder)
-    control = ScheduleControl(database, pool.tasks, ZoneInfo(settings.schedule_timezone))
+    timezone = ZoneInfo(settings.schedule_timezone)
+    control = ScheduleControl(database, pool.tasks, timezone)
     queues = QueueOperations(pool, QueuePauses(pool, database), acting)
     try:
         yield Operations(
@@ -85,6 +88,7 @@ async def open_operations(settings: OperationsSettings, *, application_name: str
             runs=RunOperations(database, pool.tasks, acting, settings.max_failed_deliveries),
             explainer=explainer,
             missed_deliveries=settings.missed_deliveries,
+            timezone=timezone,
         )
     finally:
         await explainer.aclose()

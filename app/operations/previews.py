@@ -60,26 +60,36 @@ class PreviewTotalsView(BaseModel):
 
 
 class PreviewView(BaseModel):
-    """What the run of a date would do: each delivery, and the totals."""
+    """What the run of a date would do: each delivery, and the totals.
+
+    `is_stock_known` is false for a day that is yet to come: what earlier days will take from the stock, and what comes
+    in until then, is not known. What is short and skipped for it is then told by today's stock.
+    """
 
     date: Date
+    is_stock_known: bool
     items: list[PlannedDeliveryView]
     totals: PreviewTotalsView
 
 
 class DeliveryPreview:
-    """The deliveries of a date as the run would decide them now, page by page. Nothing is written."""
+    """The deliveries of a date as the run would decide them now, page by page. Nothing is written.
 
-    def __init__(self, database: Database, day: date, missed: MissedDeliveries) -> None:
+    `today` is the latest day that has begun; dates between it and a later one have runs of their own, and are not told.
+    """
+
+    def __init__(self, database: Database, day: date, missed: MissedDeliveries, today: date) -> None:
         self._day = day
-        self._preview = Preview(database, Terms(day, missed))
+        self._preview = Preview(database, Terms(day, missed, today))
+        self.is_stock_known = day <= today
 
     async def as_json(self) -> AsyncIterator[str]:
-        """One object in pieces, however many lines there are: `date`, `items` and `totals`. As `lines`.
+        """One PreviewView in pieces, however many lines there are. As `lines`.
 
         The first piece comes once something has been read.
         """
-        head = between = f'{{"date":"{self._day}","items":['
+        is_known = "true" if self.is_stock_known else "false"
+        head = between = f'{{"date":"{self._day}","is_stock_known":{is_known},"items":['
         async for page in self._preview.pages():
             yield between + ",".join(PlannedDeliveryView.of(line).model_dump_json() for line in page)
             between = ","

@@ -18,7 +18,7 @@ from app.jobs.breaker_state import Verdict
 from app.jobs.breaker_store import BreakerStore
 from app.tasks import TASKS
 from tests.integration.admin_client import OPERATOR, VIEWER, client_of
-from tests.integration.delivery_shop import DAY, DeliveryShop
+from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
 from tests.running import open_pool
 from tests.settings import make_settings
 
@@ -58,7 +58,7 @@ async def test_a_preview_says_what_the_run_then_does(shop: DeliveryShop, api: ht
 
     preview = answer.json()
     assert unchanged == before
-    assert preview["date"] == str(DAY)
+    assert (preview["date"], preview["is_stock_known"]) == (str(DAY), True)
     assert [(each["subscription_id"], each["action"], each["amount"], each["reason"]) for each in preview["items"]] == [
         (
             charge.subscription_id,
@@ -74,6 +74,19 @@ async def test_a_preview_says_what_the_run_then_does(shop: DeliveryShop, api: ht
         "skipped": {"customer_inactive": 1},
         "short": {},
     }
+
+
+async def test_a_preview_of_a_day_to_come_says_that_its_stock_is_not_known(
+    shop: DeliveryShop, api: httpx.AsyncClient
+) -> None:
+    today = datetime.now(UTC).date()
+    await shop.open(1)
+    await shop.sql("UPDATE subscriptions SET next_delivery_date = :day", day=today + ONE_DAY)
+
+    preview = (await api.get("/admin/subscriptions/preview", params={"date": str(today + 3 * ONE_DAY)})).json()
+
+    assert [(each["delivery_date"], each["reason"]) for each in preview["items"]] == [(str(today + 3 * ONE_DAY), None)]
+    assert preview["is_stock_known"] is False
 
 
 async def test_previews_take_turns_until_they_are_read(database_url: str, redis_url: str) -> None:

@@ -373,6 +373,7 @@ async def test_a_preview_tells_what_would_be_charged_and_what_not(indostar: Comm
     told = await indostar("preview", "--date", "2026-03-02")
     scripted = await indostar.json("preview", "--date", "2026-03-02")
     other_day = await indostar("preview", "--date", "2026-03-01")
+    later = await indostar("preview", "--date", "2099-03-01")
 
     assert [line.split()[:3] for line in told.out.splitlines()[1:]] == [
         ["1", "2026-03-02", "charge"],
@@ -387,6 +388,7 @@ async def test_a_preview_tells_what_would_be_charged_and_what_not(indostar: Comm
     ]
     assert scripted["totals"]["amount"] == {"invoice": "136.00"}
     assert other_day.err == "nothing is to be planned for that day\n"
+    assert later.err.endswith("what the days before it will take from the stock, and what comes in, is not known\n")
     assert await shop.charges() == []
     await shop.database.close()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.db.engine import Database
 from app.deliveries.decisions import MissedDeliveries, Terms
 from app.deliveries.preview import Preview
-from tests.integration.delivery_shop import DAY, DeliveryShop
+from tests.integration.delivery_shop import DAY, ONE_DAY, DeliveryShop
 
 subscriptions = st.lists(
     st.fixed_dictionaries(
@@ -115,6 +115,40 @@ async def test_a_preview_writes_nothing_and_says_what_is_short(shop: DeliverySho
     assert preview.totals.skipped == {"no_stock": 3}
     assert preview.totals.paise == {"mandate": 6800, "invoice": 6800}
     assert await shop.everything() == before
+
+
+@pytest.mark.parametrize("missed", ["skip", "deliver_once"])
+@pytest.mark.parametrize("was_run_today", [True, False])
+async def test_a_later_day_shows_what_its_run_will_do_after_those_before_it(
+    shop: DeliveryShop, missed: MissedDeliveries, was_run_today: bool
+) -> None:
+    """Daily, every other day and weekly, due today and tomorrow."""
+    await shop.open(6)
+    await shop.sql("UPDATE subscriptions SET plan_frequency = 'alternate_days' WHERE id IN (3, 4)")
+    await shop.sql("UPDATE subscriptions SET plan_frequency = 'weekly' WHERE id IN (5, 6)")
+    await shop.sql("UPDATE subscriptions SET next_delivery_date = :day WHERE id % 2 = 0", day=DAY + ONE_DAY)
+    if was_run_today:
+        await shop.run()
+    day = DAY + 3 * ONE_DAY
+
+    later = Preview(shop.database, Terms(day, missed, today=DAY))
+    said = [(line.subscription_id, line.delivery_date, line.reason) async for line in later.lines()]
+    for days in range(4):
+        await shop.run(DAY + days * ONE_DAY, missed=missed)
+
+    done = [(each.subscription_id, each.delivery_date, each.reason) for each in await shop.charges()]
+    assert said == [each for each in done if each[1] == day] == [(number, day, None) for number in (1, 2, 4)]
+
+
+async def test_what_was_missed_before_today_is_missed_on_a_later_day_too(shop: DeliveryShop) -> None:
+    await shop.open(1)
+
+    later = Preview(shop.database, Terms(DAY + 3 * ONE_DAY, today=DAY + ONE_DAY))
+
+    assert [(line.delivery_date, line.reason) async for line in later.lines()] == [
+        (DAY, "missed"),
+        (DAY + 3 * ONE_DAY, None),
+    ]
 
 
 async def test_nothing_is_held_while_whoever_asked_reads(shop: DeliveryShop) -> None:

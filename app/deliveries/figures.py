@@ -55,11 +55,14 @@ _NAMED = """
 """
 _OPEN = text(_NAMED.format(which=f"state IN {OPEN_STATES}"))
 _OWED = text(_NAMED.format(which="is_owed"))
+# Whether they go on by now or not.
+_PAUSED = text(
+    "SELECT subscription_id FROM tasks.charges WHERE delivery_date = :date AND has_paused ORDER BY subscription_id"
+)
 # Of those that were refused on that date. Each earlier day is looked up by the ledger's key, which begins with it.
-_REFUSED_AGAIN = text(
+_BILLED_ON = text(
     f"""
-    SELECT c.subscription_id, c.way, s.status FROM tasks.charges c
-    JOIN subscriptions s ON s.id = c.subscription_id
+    SELECT c.subscription_id FROM tasks.charges c
     CROSS JOIN LATERAL (
         SELECT count(*) AS refusals FROM (
             SELECT state FROM generate_series(0, CAST(:refusals AS integer) * {_DAYS_BACK_EACH}) AS ago
@@ -68,7 +71,8 @@ _REFUSED_AGAIN = text(
             ORDER BY ago LIMIT :refusals
         ) AS latest WHERE state = 'refused'
     ) AS before
-    WHERE c.delivery_date = :date AND c.state = 'refused' AND before.refusals = CAST(:refusals AS integer)
+    WHERE c.delivery_date = :date AND c.state = 'refused' AND c.way = 'invoice'
+        AND before.refusals = CAST(:refusals AS integer)
     ORDER BY c.subscription_id
     """  # noqa: S608 -- our own words
 )
@@ -91,8 +95,14 @@ async def short_stock(session: AsyncSession, day: date) -> Sequence[ShortStock]:
 async def figures_of(database: Database, day: date, *, refusals: int) -> RunFigures:
     """The figures of that date's deliveries as they are at one moment. Raises UnknownRun.
 
-    `refusals` in a row are what a subscription is named for, as they pause one with a mandate; 0: none is.
+    `refusals` in a row are what a subscription is named for that Razorpay bills on; 0: none is.
     """
+    _run, figures = await run_with_figures(database, day, refusals=refusals)
+    return figures
+
+
+async def run_with_figures(database: Database, day: date, *, refusals: int) -> tuple[SubscriptionRun, RunFigures]:
+    """The run as well, of the same moment."""
     async with database.session() as session:
         await session.execute(ONE_STATE)
         run = await session.get(SubscriptionRun, day)
@@ -100,20 +110,23 @@ async def figures_of(database: Database, day: date, *, refusals: int) -> RunFigu
             raise UnknownRun(day)
         totals = (await session.execute(_TOTALS, {"date": day})).all()
         short = await short_stock(session, day)
+        paused = (await session.scalars(_PAUSED, {"date": day})).all()
         again = {"date": day, "refusals": refusals}
-        refused = (await session.execute(_REFUSED_AGAIN, again)).all() if refusals else []
-        return RunFigures(
+        billed_on = (await session.scalars(_BILLED_ON, again)).all() if refusals else []
+        given_up = [row for row in totals if _is_given_up(row)]
+        return run, RunFigures(
             planned=planned_by(run),
             missed=run.skipped.get("missed", 0),
             on_hold=run.paused_because,
             outcomes=_outcomes(totals),
-            not_charged_in_time=sum(row.deliveries for row in totals if _is_given_up(row)),
+            not_charged_in_time=sum(row.deliveries for row in given_up),
+            amount_not_charged_in_time=rupees_of(sum(row.paise for row in given_up)),
             skipped=_skips(totals),
             short=_named([ShortProduct(product_name=each.title, deliveries=each.short) for each in short]),
             open=await _deliveries(session, day, _OPEN),
             owed=await _deliveries(session, day, _OWED),
-            paused=_named([row.subscription_id for row in refused if (row.way, row.status) == ("mandate", "paused")]),
-            billed_on=_named([row.subscription_id for row in refused if row.way == "invoice"]),
+            paused=_named(paused),
+            billed_on=_named(billed_on),
         )
 
 

@@ -1,7 +1,8 @@
 """The report on the deliveries of a date: its figures, and the words in which the owner reads them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Generic, NamedTuple, TypeVar
+from decimal import Decimal
+from typing import Annotated, Final, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -15,6 +16,7 @@ Count = Annotated[int, Field(ge=0)]
 # What a mail names of a kind; the rest it counts.
 MOST_NAMED = 20
 
+NOT_CHARGED_IN_TIME: Final = "not_charged_in_time"
 STATE_WORDS: Mapping[ChargeState, str] = {
     "captured": "paid",
     "pending": "payment pending",
@@ -63,9 +65,9 @@ class RunFigures(Context):
     """What became of the deliveries of a date by now.
 
     `planned` counts what its run has planned and skipped, deliveries `missed` on days before among them; `on_hold` says
-    why the run stands still. Of the refused, those `not_charged_in_time` were given up at the end of their day.
-    `paused` and `billed_on` are subscriptions that were refused several times in a row: paused for it, or billed on by
-    Razorpay.
+    why the run stands still. Of the refused, those `not_charged_in_time` were given up at the end of their day, with
+    that amount. `paused` and `billed_on` are subscriptions that were refused several times in a row: paused for it,
+    whether they go on by now or not, or billed on by Razorpay.
     """
 
     planned: Count = 0
@@ -73,6 +75,7 @@ class RunFigures(Context):
     on_hold: Line | None = None
     outcomes: tuple[OutcomeTotal, ...] = ()
     not_charged_in_time: Count = 0
+    amount_not_charged_in_time: RupeeTotal = Decimal(0)
     skipped: tuple[SkipTotal, ...] = ()
     short: Named[ShortProduct] = Named()
     open: Named[NamedDelivery] = Named()
@@ -95,7 +98,8 @@ class Section(Context):
 
 
 class RunReportMail(Context):
-    """`is_closing`: nothing more is asked of the gateway, and the figures are others than those of the first report."""
+    """`is_closing`: what was open has been asked about for as long as it is, and came to other outcomes than those of
+    the report before."""
 
     delivery_date: CustomerDate
     headline: Line
@@ -103,10 +107,30 @@ class RunReportMail(Context):
     is_closing: bool = False
 
 
+class Outcome(NamedTuple):
+    """`kind` is a state, or NOT_CHARGED_IN_TIME; the amount is in rupees."""
+
+    kind: str
+    words: Line
+    deliveries: int
+    amount: Decimal
+
+
+def outcomes(figures: RunFigures) -> Iterator[Outcome]:
+    """As people are told of them: what no bank was asked for is not called refused."""
+    given_up, its_amount = figures.not_charged_in_time, figures.amount_not_charged_in_time
+    for total in figures.outcomes:
+        if total.state != "refused" or not given_up:
+            yield Outcome(total.state, STATE_WORDS[total.state], total.deliveries, total.amount)
+            continue
+        if refused := total.deliveries - given_up:
+            yield Outcome(total.state, STATE_WORDS[total.state], refused, total.amount - its_amount)
+        yield Outcome(NOT_CHARGED_IN_TIME, "not charged in time", given_up, its_amount)
+
+
 def headline(figures: RunFigures) -> str:
     """`950 paid, 3 refused, 12 skipped`."""
-    parts = [f"{counted(total.deliveries)} {STATE_WORDS[total.state]}" for total in figures.outcomes]
-    return ", ".join(parts) or "none"
+    return ", ".join(f"{counted(each.deliveries)} {each.words}" for each in outcomes(figures)) or "none"
 
 
 def sections(figures: RunFigures) -> list[Section]:
@@ -116,14 +140,12 @@ def sections(figures: RunFigures) -> list[Section]:
 
 def _sections(figures: RunFigures) -> Iterator[Section]:
     yield Section(title="On hold", rows=(Row("Why", figures.on_hold),) if figures.on_hold else ())
-    outcomes = [
-        Row(STATE_WORDS[total.state].capitalize(), f"{counted(total.deliveries)}, {rupees(total.amount)}")
-        for total in figures.outcomes
-        if total.state != "skipped"
+    ends = [
+        Row(each.words.capitalize(), f"{counted(each.deliveries)}, {rupees(each.amount)}")
+        for each in outcomes(figures)
+        if each.kind != "skipped"
     ]
-    if figures.not_charged_in_time:
-        outcomes.append(Row("Of those refused, not charged in time", counted(figures.not_charged_in_time)))
-    yield Section(title="Outcomes", rows=tuple(outcomes))
+    yield Section(title="Outcomes", rows=tuple(ends))
     skips = [Row(skip.reason.replace("_", " ").capitalize(), counted(skip.deliveries)) for skip in figures.skipped]
     if figures.missed:
         skips.append(Row("Missed on days before", counted(figures.missed)))

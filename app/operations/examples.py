@@ -116,6 +116,8 @@ RUN: dict[str, Any] = {
             {"state": "pending", "deliveries": 1, "amount": "68.00"},
             {"state": "skipped", "deliveries": 1, "amount": "68.00"},
         ],
+        "not_charged_in_time": 0,
+        "amount_not_charged_in_time": "0.00",
         "skipped": [{"reason": "no_stock", "deliveries": 1}],
         "short": {"first": [{"product_name": "A2 milk, 1 l", "deliveries": 1}], "more": 0},
         "open": {

@@ -12,8 +12,7 @@ from app import outbox
 from app.db.engine import Database
 from app.db.subscription_runs import SubscriptionRun
 from app.deliveries import runs
-from app.deliveries.figures import figures_of
-from app.deliveries.runs import UnknownRun
+from app.deliveries.figures import run_with_figures
 from app.errors import Refused
 from app.jobs.task import TaskRegistry
 from app.money import rupees_of
@@ -86,12 +85,7 @@ class RunOperations:
 
     async def find(self, day: date) -> RunView:
         """The run of that date as it stands."""
-        figures = await figures_of(self._database, day, refusals=self._refusals)
-        async with self._database.session() as session:
-            run = await session.get(SubscriptionRun, day)
-        if run is None:
-            raise UnknownRun(day)
-        return RunView.of(run, figures)
+        return RunView.of(*await run_with_figures(self._database, day, refusals=self._refusals))
 
     async def resume(self, actor: Actor, day: date) -> RunView:
         """Lets a run that its brake, or somebody, has paused go on, and starts it again. Raises RunNotPaused.

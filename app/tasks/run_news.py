@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app import outbox
 from app.billing.sweeping import have_swept
 from app.db.subscription_runs import SubscriptionRun
-from app.deliveries.days import ONE_DAY
+from app.deliveries.days import ONE_DAY, end_of_day
 from app.deliveries.figures import planned_by, short_stock
 from app.money import rupees_of
 from app.tasks.owner_mail import send_run_paused_task, send_stock_out_task, tell_owner
 from app.tasks.reminders import send_subscription_renewal_reminders
-from app.tasks.reports import report_subscription_run
+from app.tasks.reports import closing_after, report_subscription_run
 from app.tasks.run_watch import have_watched
 
 # By then most charges have their outcome.
@@ -23,11 +23,13 @@ REPORT_AFTER = timedelta(hours=2)
 class RunNews:
     """Writes the jobs of what follows into the transaction that begins a run, ends it or pauses it, each once.
 
-    `owners` are the addresses that were configured; see `owner_addresses`.
+    `owners` are the addresses that were configured; see `owner_addresses`. `follow_ups` are the waits between the looks
+    at an open charge.
     """
 
-    def __init__(self, owners: Sequence[str]) -> None:
+    def __init__(self, owners: Sequence[str], follow_ups: Sequence[timedelta] = ()) -> None:
         self._owners = owners
+        self._closing_after = closing_after(follow_ups)
 
     async def begun(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
         """The run has begun, be it for the first time or again, however it goes on."""
@@ -69,6 +71,15 @@ class RunNews:
         )
 
     async def _have_it_reported(self, session: AsyncSession, run: SubscriptionRun, now: datetime) -> None:
+        # Not by the first report: that may fail.
+        await outbox.add(
+            session,
+            report_subscription_run,
+            key=f"report:{run.delivery_date}:closing",
+            not_before=max(now, end_of_day(run.delivery_date)) + self._closing_after,
+            delivery_date=run.delivery_date,
+            closing=True,
+        )
         key = f"report:{run.delivery_date}"
         if run.reported is not None:
             if run.reported["planned"] == planned_by(run):

@@ -68,7 +68,7 @@ async def process_due_subscriptions(ctx: Context, delivery_date: DeliveryDay | N
     ensure_begun(day, now, timezone)
     # A delivery that was due longer ago is not even written down as missed.
     ensure_not_long_over(day, now, timezone, MISSED_KEPT_DAYS)
-    news = RunNews(settings.owner_email)
+    news = RunNews(settings.owner_email, settings.charge_follow_ups)
     options = RunOptions(
         charging=CHARGING,
         bounds=brake_bounds(settings),

@@ -231,6 +231,7 @@ class TestTask:
             watched.key,
             f"reminders:{day + ONE_DAY}:3",
             f"report:{day}",
+            f"report:{day}:closing",
         }
 
     @pytest.mark.parametrize(

@@ -66,10 +66,36 @@ async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_repor
         for product in (1, 2)
     ] + [
         (send_subscription_renewal_reminders.name, "reminders:2026-03-03:8", {"delivery_date": "2026-03-03"}),
+        (
+            report_subscription_run.name,
+            "report:2026-03-02:closing",
+            {"delivery_date": "2026-03-02", "closing": True},
+        ),
         (report_subscription_run.name, "report:2026-03-02", {"delivery_date": "2026-03-02"}),
     ]
     assert run.finished_at is not None
-    assert [job.not_before for job in await news(shop)] == [None, None, None, run.finished_at + timedelta(hours=2)]
+    assert [job.not_before for job in await news(shop)] == [
+        None,
+        None,
+        None,
+        run.finished_at + timedelta(days=8),
+        run.finished_at + timedelta(hours=2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("follow_ups", "days"), [([timedelta(days=7)] * 3, 22), ([timedelta(minutes=5), timedelta(days=1)], 8)]
+)
+async def test_the_closing_report_waits_for_the_last_look_and_sweep(
+    shop: DeliveryShop, follow_ups: Sequence[timedelta], days: int
+) -> None:
+    [(today,)] = await shop.sql("SELECT current_date + 1")
+    await shop.open(1)
+
+    await shop.run(today, news=RunNews([], follow_ups))
+
+    [closing] = [job for job in await shop.jobs() if job.key == f"report:{today}:closing"]
+    assert closing.not_before == end_of_day(today) + timedelta(days=days)
 
 
 @pytest.mark.parametrize("stopped_by", [None, "brake", "person"])
@@ -111,7 +137,11 @@ async def test_without_an_address_the_rest_goes_on(shop: DeliveryShop) -> None:
 
     await shop.run(news=RunNews([]))
 
-    assert [job.key for job in await news(shop)] == ["reminders:2026-03-03:1", "report:2026-03-02"]
+    assert [job.key for job in await news(shop)] == [
+        "reminders:2026-03-03:1",
+        "report:2026-03-02:closing",
+        "report:2026-03-02",
+    ]
 
 
 async def test_an_owner_to_whom_no_mail_can_go_keeps_no_run_from_its_end(shop: DeliveryShop) -> None:
@@ -123,6 +153,7 @@ async def test_an_owner_to_whom_no_mail_can_go_keeps_no_run_from_its_end(shop: D
     assert run.finished_at is not None
     assert [job.task for job in await news(shop)] == [
         send_subscription_renewal_reminders.name,
+        report_subscription_run.name,
         report_subscription_run.name,
     ]
 
@@ -155,7 +186,7 @@ async def test_a_run_that_begins_again_is_reported_again_where_it_planned_more(
     keys = [job.key for job in await news(shop) if job.task == report_subscription_run.name]
     assert run.finished_at is not None
     again = [f"report:2026-03-02:{run.finished_at.isoformat()}"] if is_again else []
-    assert keys == ["report:2026-03-02", *again]
+    assert keys == ["report:2026-03-02:closing", "report:2026-03-02", *again]
 
 
 async def test_whoever_is_planned_by_a_second_run_is_reminded_of_the_next_day_too(shop: DeliveryShop) -> None:
@@ -184,14 +215,15 @@ async def test_of_a_run_that_ends_at_any_await_everybody_is_told_once(database_u
 
         await shop.run(day, telling=TELLING, news=NEWS)
 
-        assert [job.key for job in await news(shop)][-5:] == [
+        assert [job.key for job in await news(shop)][-6:] == [
             f"delivery:1:{day}:skipped",
             f"delivery:2:{day}:skipped",
             f"stock_out:{day}:1",
             f"reminders:{day + ONE_DAY}:2",
+            f"report:{day}:closing",
             f"report:{day}",
         ]
-        assert len(await news(shop)) == 5 * days
+        assert len(await news(shop)) == 6 * days
         if has_ended:
             break
     assert days > 12

@@ -105,6 +105,19 @@ def test_a_day_without_deliveries_is_reported_as_such() -> None:
     assert ":\n" not in rendered.text
 
 
+def test_what_no_bank_was_asked_for_is_told_apart_from_refusals() -> None:
+    figures = RunFigures(
+        outcomes=(OutcomeTotal(state="refused", deliveries=5, amount=Decimal("340.00")),),
+        not_charged_in_time=3,
+        amount_not_charged_in_time=Decimal("204.00"),
+    )
+
+    rendered = mail(figures)
+
+    assert rendered.subject == "Deliveries of 5 March 2026: 2 refused, 3 not charged in time"
+    assert "Refused: 2, ₹136.00\nNot charged in time: 3, ₹204.00\n" in rendered.text
+
+
 def test_a_closing_report_says_that_it_is_one() -> None:
     rendered = mail(FIGURES, is_closing=True)
 

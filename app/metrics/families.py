@@ -53,6 +53,12 @@ def of_postgres(told: FromPostgres) -> Iterator[Metric]:
     for state, count in told.charges.items():
         charges.add_metric([state], count)
     yield charges
+    in_vain = GaugeMetricFamily(
+        "indostar_charges_asked_in_vain", "Of these those that wait for a person.", labels=["state"]
+    )
+    for state, count in told.asked_in_vain.items():
+        in_vain.add_metric([state], count)
+    yield in_vain
     late = GaugeMetricFamily(
         "indostar_schedule_late_seconds", "How long a slot has been due that nobody settled.", labels=["schedule"]
     )

@@ -31,10 +31,11 @@ _OUTBOX = text("""
         ORDER BY coalesce(not_before, created_at), id LIMIT :most
     ) AS waiting
 """)
-# With the states as constants, by which PostgreSQL sees that the index of open charges is all it needs.
+# With the states as constants, by which PostgreSQL sees that the index of open charges is all it needs. What is
+# pending or unknown and has no next look is not asked about by itself any more.
 _CHARGES = text(f"""
-    SELECT state, count(*) FROM (
-        SELECT state FROM tasks.charges WHERE state IN {OPEN_STATES} LIMIT :most
+    SELECT state, count(*), count(*) FILTER (WHERE state IN ('pending', 'unknown') AND next_look_at IS NULL) FROM (
+        SELECT state, next_look_at FROM tasks.charges WHERE state IN {OPEN_STATES} LIMIT :most
     ) AS open GROUP BY state
 """)  # noqa: S608 -- our own constants
 
@@ -55,12 +56,14 @@ class FromRedis:
 class FromPostgres:
     """Counts end at MOST_COUNTED; `outbox_age` is that of the oldest row that is due and not handed over (seconds).
 
-    `recorded` is how far history has read the stream, None where it never did.
+    Of the `charges` those that were `asked_in_vain` wait for a person. `recorded` is how far history has read the
+    stream, None where it never did.
     """
 
     outbox_waiting: int
     outbox_age: float
     charges: Mapping[str, int]
+    asked_in_vain: Mapping[str, int]
     schedules: Sequence[ScheduleView]
     recorded: Position | None
 
@@ -87,10 +90,11 @@ async def from_postgres(database: Database, schedules: ScheduleControl) -> FromP
     async with database.session() as session:
         waiting, age = (await session.execute(_OUTBOX, {"most": MOST_COUNTED})).one()
         rows = await session.execute(_CHARGES, {"most": MOST_COUNTED})
-        counted: dict[str, int] = {state: count for state, count in rows}  # noqa: C416 -- dict() does not know its rows
+        counted: dict[str, tuple[int, int]] = {state: (count, in_vain) for state, count, in_vain in rows}
         recorded = await position(session, NAME)
-    charges: dict[str, int] = {state: counted.get(state, 0) for state in OPEN_STATES}
-    return FromPostgres(waiting, age, charges, await schedules.views(), recorded)
+    charges: dict[str, int] = {state: counted.get(state, (0, 0))[0] for state in OPEN_STATES}
+    in_vain: dict[str, int] = {state: counted.get(state, (0, 0))[1] for state in ("pending", "unknown")}
+    return FromPostgres(waiting, age, charges, in_vain, await schedules.views(), recorded)
 
 
 async def history_lag(stream: EventStream, recorded: Position, now_ms: float) -> HistoryLag | None:

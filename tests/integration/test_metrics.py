@@ -31,6 +31,7 @@ from app.settings import PROJECT_ROOT
 from app.steering.audit import UNRECORDED
 from app.tasks import TASKS
 from tests.history import open_history
+from tests.integration.delivery_shop import DeliveryShop
 from tests.metrics import Samples, samples_in, value
 from tests.running import open_pool, running_worker
 
@@ -179,6 +180,31 @@ async def test_rows_of_the_outbox_that_are_due_wait(pool: JobPool, database: Dat
     age = value(samples, "indostar_outbox_oldest_seconds")
     assert age is not None
     assert age >= 90
+
+
+async def test_charges_that_nothing_asks_about_any_more_are_counted(pool: JobPool, database: Database) -> None:
+    shop = DeliveryShop(database)
+    await shop.open(6)
+    await shop.run()
+    for state, numbers in (("pending", [1, 2, 3]), ("unknown", [4]), ("captured", [5])):
+        await shop.sql(
+            "UPDATE tasks.charges SET state = CAST(:state AS text), reason = 'told', razorpay_payment_id = 'pay'"
+            " WHERE subscription_id = ANY(CAST(:numbers AS integer[]))",
+            state=state,
+            numbers=numbers,
+        )
+    await shop.sql("UPDATE tasks.charges SET next_look_at = now() WHERE subscription_id = 3")
+
+    samples = await scraped(pool, database)
+
+    told = {
+        state: (
+            value(samples, "indostar_charges_open", state=state),
+            value(samples, "indostar_charges_asked_in_vain", state=state),
+        )
+        for state in ("planned", "pending", "unknown")
+    }
+    assert told == {"planned": (1, None), "pending": (3, 2), "unknown": (1, 1)}
 
 
 async def test_a_slot_that_nobody_settles_is_late(pool: JobPool, database: Database) -> None:

@@ -99,7 +99,7 @@ class Charging:
                 return await self.mandates.begin(record)
             case _, "submitting" if record.payer is None:
                 return await self.mandates.submit(record, hold, look)
-            case _, "refused" if not may_still_be_paid(record, self.now()):
+            case _, "refused" if look is not None and not may_still_be_paid(record, self.now()):
                 return record
             case _:
                 return await self.mandates.ask(record, look)

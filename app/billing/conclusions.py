@@ -16,7 +16,8 @@ from app.billing.telling import NewJob
 from app.db.engine import Database
 from app.db.shop import OrderId, ProductId, SubscriptionId
 from app.deliveries import stock
-from app.deliveries.days import INDIA, end_of_day
+from app.deliveries.days import end_of_day
+from app.india import INDIA
 from app.providers.payments.standing import Standing
 
 log = structlog.stdlib.get_logger(__name__)

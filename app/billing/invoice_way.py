@@ -9,9 +9,9 @@ from app.billing.failures import later
 from app.billing.finding import BilledPeriod, Finding, doubt
 from app.billing.ledger import ChargeLedger
 from app.billing.record import ChargeRecord
-from app.deliveries.days import INDIA
 from app.deliveries.decisions import STEP_DAYS
 from app.errors import NotDone
+from app.india import INDIA
 from app.providers.failures import ProviderOutcomeUnknown
 from app.providers.payments.entities import GatewayPaymentId, Invoice
 from app.providers.payments.razorpay import Razorpay
@@ -34,7 +34,8 @@ class InvoiceWay:
 
     async def settle(self, record: ChargeRecord, look: int | None) -> ChargeRecord | None:
         """The charge as the invoice has it whose window holds its date. Raises Unavailable where it has to wait."""
-        if record.state == "skipped" and (record.is_owed or record.reason == "mandate_missing"):
+        has_invoices = bool((record.razorpay_subscription_id or "").strip())
+        if record.state == "skipped" and (record.is_owed or (record.reason == "mandate_missing" and not has_invoices)):
             return record
         try:
             finding = await self._found(record)

@@ -17,6 +17,7 @@ from app.billing.statements import PATIENCE
 from app.db.engine import Database
 from app.db.group_commit import GroupCommit
 from app.db.shop import SubscriptionId
+from app.deliveries.names import receipt
 from app.errors import NotDone
 from app.providers.failures import ProviderOutcomeUnknown, ProviderRefused
 from app.providers.payments.entities import GatewayOrder, Paise
@@ -160,7 +161,7 @@ class DebitNotices:
         """The order that there is by an earlier request, or a new one."""
         key, token_id = notice.key, notice.mandate_token_id or ""
         wanted = OrderRequest(
-            f"sub-{key.subscription_id}-{key.delivery_date:%Y%m%d}",
+            receipt(key.delivery_date, key.subscription_id),
             notice.amount_paise,
             {"subscription_id": str(key.subscription_id), "delivery_date": key.delivery_date.isoformat()},
             Notice(token_id, payment_after),

@@ -10,6 +10,7 @@ from sqlalchemy import Row, text
 
 from app.db.charges import ChargeState, Way
 from app.db.shop import AddressId, OrderId, OrderStatus, ProductId, SubscriptionFrequency, SubscriptionId, UserId
+from app.deliveries.names import order_number
 from app.money import rupees_of
 from app.providers.payments.entities import GatewayOrderId, GatewayPaymentId, GatewaySubscriptionId, InvoiceId, Paise
 
@@ -88,7 +89,7 @@ class ChargeRecord:
     @property
     def order_number(self) -> str:
         """Of the shop's order for it, whether there is one or not."""
-        return f"SUB-{self.delivery_date:%Y%m%d}-{self.subscription_id}"
+        return order_number(self.delivery_date, self.subscription_id)
 
 
 _COLUMNS = """

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from app.db.charges import DEBIT_STATES, IS_ANSWERED, WAITING_STATES
 from app.db.frozen import patience
+from app.deliveries.names import OWN
 
 # Whoever begins a debit of a mandate's token and whoever ends one see each other by this; the number is ours alone.
 TOKEN_LOCK: Final = 0x1D57
@@ -59,7 +60,7 @@ BEGIN = text(f"""
     )
     UPDATE tasks.charges c
     SET state = CASE WHEN waits THEN c.state ELSE 'submitting' END, token_id = ranked.token_id,
-        receipt = CASE WHEN is_others AND NOT waits THEN c.receipt || '-own' ELSE c.receipt END,
+        receipt = CASE WHEN is_others AND NOT waits THEN c.receipt || '{OWN}' ELSE c.receipt END,
         razorpay_order_id = CASE WHEN NOT is_others OR waits THEN c.razorpay_order_id END
     FROM ranked
     WHERE c.delivery_date = ranked.delivery_date AND c.subscription_id = ranked.subscription_id

@@ -7,8 +7,8 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator
 
 from app.errors import Refused
+from app.india import INDIA
 
-INDIA: Final = ZoneInfo("Asia/Kolkata")
 ONE_DAY: Final = timedelta(days=1)
 # What people may ask about: days beyond these are slips, and the last ones of the calendar have no day after them.
 FIRST_DAY: Final = date(2000, 1, 1)

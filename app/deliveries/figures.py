@@ -11,6 +11,7 @@ from app.db.charges import IS_ANSWERED, OPEN_STATES, ChargeState
 from app.db.engine import Database
 from app.db.shop import ProductId
 from app.db.subscription_runs import SubscriptionRun
+from app.deliveries.names import order_number
 from app.deliveries.pages import ONE_STATE
 from app.deliveries.runs import UnknownRun
 from app.money import rupees_of
@@ -48,8 +49,7 @@ _SHORT = text(
     """
 )
 _NAMED = """
-    SELECT subscription_id, 'SUB-' || to_char(delivery_date, 'YYYYMMDD') || '-' || subscription_id AS order_number,
-        state, amount_paise, count(*) OVER () AS there_are
+    SELECT subscription_id, state, amount_paise, count(*) OVER () AS there_are
     FROM tasks.charges WHERE delivery_date = :date AND {which}
     ORDER BY state = 'unknown' DESC, subscription_id LIMIT :most
 """
@@ -171,7 +171,7 @@ async def _deliveries(session: AsyncSession, day: date, which: Any) -> Named[Nam
     rows = (await session.execute(which, {"date": day, "most": MOST_NAMED})).all()
     named = tuple(
         NamedDelivery(
-            order_number=row.order_number,
+            order_number=order_number(day, row.subscription_id),
             subscription_id=row.subscription_id,
             state=row.state,
             amount=rupees_of(row.amount_paise),

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.shop import ProductId, SubscriptionId
 from app.deliveries.decisions import DECISIONS, IS_DUE, NEXT_DATE, Terms
+from app.deliveries.names import OWN, RECEIPT
 
 # NO KEY: payments that refer to a subscription can be written meanwhile. The order is everybody's, so that two runs
 # wait for each other instead of dying of it.
@@ -30,13 +31,13 @@ _WRITE = text(
         SELECT delivery_date, subscription_id, user_id, product_id, way, amount_paise,
             -- A receipt finds one order. That of a notice for another mandate or product has the plain one already, or
             -- may have it without our having heard of it.
-            'sub-' || subscription_id || '-' || to_char(delivery_date, 'YYYYMMDD') || CASE
+            {RECEIPT} || CASE
                 WHEN state = 'planned' AND way = 'mandate' AND EXISTS (
                     SELECT FROM tasks.debit_notices n LEFT JOIN tasks.mandates m USING (subscription_id)
                     WHERE n.delivery_date = decided.delivery_date AND n.subscription_id = decided.subscription_id
                         AND n.token_id IS NOT NULL AND (n.token_id, n.product_id, n.amount_paise)
                             IS DISTINCT FROM (m.token_id, decided.product_id, decided.amount_paise)
-                ) THEN '-own' ELSE '' END,
+                ) THEN '{OWN}' ELSE '' END,
             state, reason, CASE state WHEN 'skipped' THEN 0 ELSE 1 END,
             CASE state WHEN 'notified' THEN razorpay_order_id END
         FROM decided ORDER BY delivery_date, subscription_id

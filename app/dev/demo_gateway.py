@@ -9,7 +9,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.db.engine import Database
-from app.deliveries.days import INDIA
+from app.india import INDIA
 
 # Two of three customers have given a mandate; the others' deliveries Razorpay bills by the week.
 _GIVE_MANDATES = text("""

@@ -12,7 +12,7 @@ from rich.table import Table
 from sqlalchemy import Row, text
 
 from app.db.engine import Database
-from app.deliveries.days import INDIA
+from app.india import INDIA
 from app.jobs.pool import JobPool
 from app.money import rupees_of
 from app.tasks.subscriptions import midnight_run

@@ -24,9 +24,11 @@ from app.db.shop import (
     ShopTable,
     Subscription,
     SubscriptionFrequency,
+    SubscriptionId,
     User,
     UserRole,
 )
+from app.deliveries.names import order_number
 from app.dev.demo_names import (
     AUDIT_LOGS,
     AUDITED,
@@ -182,7 +184,7 @@ class DemoShop:
                 day = next_delivery_date - STEP[frequency] * nth
                 if day < self.today:
                     self._add_order(
-                        f"SUB-{day:%Y%m%d}-{subscription_id}",
+                        order_number(day, SubscriptionId(subscription_id)),
                         user_id,
                         {product_id: 1},
                         self._random.choice(DELIVERIES),

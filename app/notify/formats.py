@@ -9,17 +9,16 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import babel
 from babel.dates import format_date
 from babel.numbers import format_currency, format_decimal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
+from app.india import INDIA
 from app.notify.content import Line
 from app.notify.locales import Locale
 
-KOLKATA = ZoneInfo("Asia/Kolkata")
 # As each language is written in India.
 _BABEL: Mapping[Locale, babel.Locale] = {locale: babel.Locale(locale, "IN") for locale in Locale}
 
@@ -102,7 +101,7 @@ def _day_in_india(given: object) -> object:
         moment = datetime.fromisoformat(given) if isinstance(given, str) else given
         if not isinstance(moment, datetime):
             return given
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(KOLKATA).date()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(INDIA).date()
     except (ValueError, OverflowError):
         # Python's own sentence would repeat the value.
         raise ValueError("must be a date such as 2026-03-05") from None

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from app.reconciliation.discrepancies import ASK_OR_REFUND
+
 JOB: dict[str, Any] = {
     "id": "confirm:ORD-7",
     "task": "send_order_confirmation_task",
@@ -140,8 +142,7 @@ RECONCILIATION: dict[str, Any] = {
             "subscription_id": 7,
             "delivery_date": "2026-03-05",
             "sentence": "the gateway captured pay_29QQoUBi66xm2f, and the charge is refused",
-            "next_step": "run process_single_subscription for it again: it asks the gateway and debits nothing while "
-            "that is open",
+            "next_step": ASK_OR_REFUND,
             "ledger": {
                 "state": "refused",
                 "way": "mandate",
@@ -160,6 +161,7 @@ RECONCILIATION: dict[str, Any] = {
                     "status": "paid",
                     "attempts": 1,
                     "captured": ["pay_29QQoUBi66xm2f"],
+                    "refunded": [],
                 }
             ],
         }

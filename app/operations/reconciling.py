@@ -64,13 +64,14 @@ class OrderSide(BaseModel):
 
 
 class GatewayOrderSide(BaseModel):
-    """What the gateway has: an order or an invoice, and the payments that it captured for it."""
+    """What the gateway has: an order or an invoice, the payments captured for it, and those given back since."""
 
     id: str
     amount: Decimal
     status: str
     attempts: int
     captured: list[str]
+    refunded: list[str]
 
 
 class DiscrepancyView(BaseModel):
@@ -103,6 +104,7 @@ class DiscrepancyView(BaseModel):
                     status=order.status,
                     attempts=order.attempts,
                     captured=list(order.captured or ()),
+                    refunded=list(order.refunded),
                 )
                 for order in delivery.gateway
             ],

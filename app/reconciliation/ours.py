@@ -8,9 +8,10 @@ from sqlalchemy import RowMapping, text
 
 from app.db.engine import Database
 from app.db.shop import OrderStatus, PaymentStatus, SubscriptionId
+from app.deliveries.names import GREATEST_ID, SUBSCRIPTION_OF_ORDER_NUMBER, order_number, order_numbers
+from app.deliveries.pages import ONE_STATE
 from app.reconciliation.sides import LedgerSide, ShopPayment, ShopSide
 
-_ONE_STATE = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
 # Of an order that no charge is known of no payment matters. What paid an invoice belongs to no order.
 _COLUMNS = """
     SELECT subscription_id, c.state, c.way, c.amount_paise, c.reason, c.is_owed, c.was_refused, c.razorpay_order_id,
@@ -19,7 +20,9 @@ _COLUMNS = """
     FROM charged c FULL JOIN made o USING (subscription_id)
     LEFT JOIN subscriptions s ON s.id = subscription_id
     CROSS JOIN LATERAL (
-        SELECT json_agg(json_build_array(razorpay_payment_id, CAST(amount * 100 AS bigint), status)) AS payments FROM (
+        SELECT json_agg(
+            json_build_array(razorpay_payment_id, CAST(amount * 100 AS bigint), status) ORDER BY razorpay_payment_id
+        ) AS payments FROM (
             SELECT razorpay_payment_id, amount, status FROM payments WHERE razorpay_payment_id = c.razorpay_payment_id
             UNION
             SELECT razorpay_payment_id, amount, status FROM payments WHERE razorpay_order_id = c.razorpay_order_id
@@ -34,12 +37,15 @@ _CHARGED = """
     ) AS was_refused
     FROM tasks.charges c WHERE c.delivery_date = :date
 """
-_MADE = "SELECT o.*, CAST(substring(o.order_number from 14) AS integer) AS subscription_id FROM orders o"
+_MADE = f"SELECT o.*, {SUBSCRIPTION_OF_ORDER_NUMBER} AS subscription_id FROM orders o"  # noqa: S608 -- our own words
 # Reads all orders once: no index knows of a part of their numbers.
-_ALL = text(f"""
-    WITH charged AS ({_CHARGED}), made AS ({_MADE} WHERE o.order_number ~ :numbers) {_COLUMNS}
+_OF_DATE = text(f"""
+    WITH charged AS ({_CHARGED}), made AS (
+        {_MADE}
+        WHERE CASE WHEN order_number ~ :numbers THEN {SUBSCRIPTION_OF_ORDER_NUMBER} <= {GREATEST_ID} END
+    ) {_COLUMNS}
 """)
-_SOME = text(f"""
+_OF_SUBSCRIPTIONS = text(f"""
     WITH charged AS ({_CHARGED} AND c.subscription_id = ANY(CAST(:ids AS integer[]))),
         made AS ({_MADE} WHERE o.order_number = ANY(CAST(:numbers AS text[]))) {_COLUMNS}
 """)
@@ -59,14 +65,13 @@ async def our_sides(
     database: Database, day: date, ids: Sequence[SubscriptionId] | None = None
 ) -> AsyncIterator[OurSides]:
     """All deliveries of the date, or those of these subscriptions, by subscription id; one state of the database."""
-    number = f"SUB-{day:%Y%m%d}-"
     if ids is None:
-        # What is too long for a subscription's id is none of ours.
-        wanted, parameters = _ALL, {"date": day, "numbers": f"^{number}[1-9][0-9]{{0,8}}$"}
+        wanted, parameters = _OF_DATE, {"date": day, "numbers": order_numbers(day)}
     else:
-        wanted, parameters = _SOME, {"date": day, "ids": ids, "numbers": [f"{number}{each}" for each in ids]}
+        numbers = [order_number(day, each) for each in ids]
+        wanted, parameters = _OF_SUBSCRIPTIONS, {"date": day, "ids": ids, "numbers": numbers}
     async with database.session() as session:
-        await session.execute(_ONE_STATE)
+        await session.execute(ONE_STATE)
         async for row in (await session.stream(wanted, parameters)).mappings():
             yield OurSides(row["subscription_id"], _ledger(row), _shop(row), row["razorpay_subscription_id"])
 

@@ -9,14 +9,16 @@ from app.db.charges import ChargeState
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.providers.payments.razorpay import Razorpay
-from app.reconciliation.comparing import discrepancies, needs_payments
+from app.reconciliation.comparing import discrepancies, needs_payments, waits_for_its_job
 from app.reconciliation.discrepancies import Discrepancy, DiscrepancyKind
 from app.reconciliation.gateway import GatewaySides
 from app.reconciliation.ours import OurSides, our_sides
-from app.reconciliation.sides import Delivery, GatewaySide
+from app.reconciliation.sides import Delivery, GatewaySide, LedgerSide
 
 # Deliveries that are looked at again together: few enough that hardly anything happens to them in between.
 LOOKED_UP_AT_ONCE = 50
+# How often one is looked at that goes on meanwhile: from planned to settled is less.
+TURNS = 5
 
 
 @dataclass(slots=True)
@@ -70,26 +72,38 @@ class Reconciliation:
         return sorted(doubtful)
 
     def _is_doubtful(self, ours: OurSides, orders: Sequence[GatewaySide]) -> bool:
-        if ours.ledger is not None and ours.ledger.way == "invoice":
+        ledger = ours.ledger
+        if ledger is not None and ledger.way == "invoice" and not self._waits(ledger):
             # Nothing of it is on the list of orders, and what was skipped may have been paid for.
             return True
-        if any(needs_payments(ours.ledger, order) for order in orders):
+        if any(needs_payments(ledger, order) for order in orders):
             return True
-        delivery = Delivery(ours.subscription_id, ours.ledger, ours.shop, orders)
+        delivery = Delivery(ours.subscription_id, ledger, ours.shop, orders)
         return next(self._compare(delivery), None) is not None
 
     async def _looked_up(self, ids: Sequence[SubscriptionId]) -> list[Delivery]:
-        before = {ours.subscription_id: ours async for ours in our_sides(self._database, self._day, ids)}
-        asked = [before.get(each, OurSides(each, None, None, None)) for each in ids]
-        gateway = await self._gateway.looked_up(asked)
-        now = {ours.subscription_id: ours async for ours in our_sides(self._database, self._day, ids)}
-        return [
-            Delivery(ours.subscription_id, ours.ledger, ours.shop, orders)
-            for ours, orders in zip((now.get(each.subscription_id, each) for each in asked), gateway, strict=True)
-        ]
+        found: dict[SubscriptionId, Delivery] = {}
+        left, before = ids, await self._ours(ids)
+        for _ in range(TURNS):
+            gateway = await self._gateway.looked_up([before[each] for each in left])
+            now = await self._ours(left)
+            for each, orders in zip(left, gateway, strict=True):
+                found[each] = Delivery(each, now[each].ledger, now[each].shop, orders)
+            # What the gateway said of one that has moved since is out of date.
+            left, before = [each for each in left if now[each] != before[each]], now
+            if not left:
+                break
+        return [found[each] for each in ids]
+
+    async def _ours(self, ids: Sequence[SubscriptionId]) -> dict[SubscriptionId, OurSides]:
+        ours = {each: OurSides(each, None, None, None) for each in ids}
+        return ours | {each.subscription_id: each async for each in our_sides(self._database, self._day, ids)}
 
     def _compare(self, delivery: Delivery) -> Iterator[Discrepancy]:
         return discrepancies(delivery, self._day, day_is_over=self._day_is_over)
+
+    def _waits(self, ledger: LedgerSide) -> bool:
+        return waits_for_its_job(ledger, day_is_over=self._day_is_over)
 
     def _count(self, ours: OurSides) -> None:
         if ours.ledger is not None:

@@ -44,17 +44,23 @@ class ShopSide:
 
 @dataclass(frozen=True, slots=True)
 class GatewaySide:
-    """One order at the gateway, or one invoice. `captured` are its captured payments, None where nobody asked."""
+    """One order at the gateway, or one invoice. `captured` are its captured payments, None where nobody asked;
+    `refunded` those whose money was given back since."""
 
     id: str
     paise: int
     status: str
     attempts: int
     captured: Sequence[str] | None = None
+    refunded: Sequence[str] = ()
 
     @property
     def is_paid(self) -> bool:
         return self.status == "paid" or bool(self.captured)
+
+    @property
+    def is_given_back(self) -> bool:
+        return bool(self.refunded) and not self.captured
 
 
 @dataclass(frozen=True, slots=True)

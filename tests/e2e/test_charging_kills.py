@@ -11,13 +11,13 @@ from multiprocessing.process import BaseProcess
 from random import Random
 
 from app.db.engine import Database
-from app.deliveries.days import INDIA
 from app.dev.fakes import Fakes
 from app.dev.fakes.faults import Breakage, Failure, Latency
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Order, new_id
 from app.dev.fakes.razorpay_fates import Fate
 from app.errors import Unavailable
+from app.india import INDIA
 from app.jobs.pool import JobPool
 from app.tasks.subscriptions import midnight_run
 from tests.e2e import charging_worker

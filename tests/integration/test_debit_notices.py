@@ -11,11 +11,11 @@ from sqlalchemy import event
 
 from app.billing.failures import ChargeLater
 from app.billing.notices import ASKING_TAKES, DebitNotices
-from app.deliveries.days import INDIA
 from app.dev.fakes.faults import Failure, Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Mandate
 from app.dev.postgres import EmbeddedPostgres
+from app.india import INDIA
 from tests.integration.charging_shop import (
     MIDNIGHT,
     PRICE,

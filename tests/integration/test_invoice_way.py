@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from app.deliveries import runs
-from app.deliveries.days import INDIA
 from app.dev.fakes.faults import Breakage, Failure
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Invoice, Subscription
 from app.dev.postgres import EmbeddedPostgres
 from app.errors import Unavailable
+from app.india import INDIA
 from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop
 from tests.integration.delivery_shop import DAY, ONE_DAY
 

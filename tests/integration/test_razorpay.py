@@ -25,7 +25,8 @@ from app.providers.failures import (
     ProviderUnreachable,
 )
 from app.providers.http import AiohttpTransport, http_client
-from app.providers.payments.entities import GatewayOrder, GatewayPaymentId, GatewaySubscriptionId, Paise
+from app.providers.payments.answers import UnknownToGateway
+from app.providers.payments.entities import GatewayOrder, GatewayPaymentId, GatewaySubscriptionId, InvoiceId, Paise
 from app.providers.payments.razorpay import Razorpay
 from app.providers.payments.requests import Debit, Notice, OrderRequest
 from app.providers.payments.standing import Standing, standing_of_invoice, standing_of_order
@@ -404,6 +405,9 @@ async def test_razorpays_own_subscription_by_its_invoices(fakes: Fakes, gateway:
     halted = await gateway.subscription(subscription_id)
 
     assert (paid.billing_start, paid.billing_end, paid.amount) == (START, START + week, 31500)
+    assert await gateway.invoice(paid.id) == paid
+    with pytest.raises(UnknownToGateway):
+        await gateway.invoice(InvoiceId("inv_others"))
     assert (issued.id, active.paid_count, active.current_end) == (unpaid.id, 1, START + 2 * week)
     assert standing_of_invoice(paid, halted) is Standing.CAPTURED
     assert standing_of_invoice(issued, active) is Standing.PENDING

@@ -19,7 +19,7 @@ LAYERS = (
     ("app.logs",),
     ("app.supervisor",),
     ("app.providers", "app.db", "app.jobs"),
-    ("app.settings", "app.setting_values", "app.addresses", "app.errors", "app.money"),
+    ("app.settings", "app.setting_values", "app.addresses", "app.errors", "app.money", "app.india"),
 )
 # An entry point is started by the system or by a person, never by another one. The command line starts the fakes,
 # and what `make run` starts it starts as processes.

@@ -28,7 +28,7 @@ async def told_of(answer: Callable[[httpx.Request], httpx.Response]) -> tuple[Ba
             on_call=lambda provider, _seconds, error: calls.append((provider, error)),
         )
         with pytest.raises(ProviderFailure):
-            await gateway.orders_like("-20260302")
+            _ = [order async for order in gateway.orders_like("-20260302")]
     [(provider, error)] = calls
     assert provider == "razorpay"
     return error, breaker

@@ -17,6 +17,7 @@ from app.providers.payments.entities import (
     GatewayOrderId,
     GatewayPaymentId,
     GatewaySubscriptionId,
+    InvoiceId,
     Paise,
 )
 from app.providers.payments.razorpay import Razorpay
@@ -29,6 +30,7 @@ AMOUNT = Paise(4500)
 ORDER_ID = GatewayOrderId("order_1Aa00000000002")
 PAYMENT_ID = GatewayPaymentId("pay_1Aa00000000001")
 SUBSCRIPTION_ID = GatewaySubscriptionId("sub_00000000000001")
+INVOICE_ID = InvoiceId("inv_00000000000003")
 WANTED = OrderRequest(RECEIPT, AMOUNT, {"subscription_id": "42", "delivery_date": "2026-01-05"})
 DEBIT = Debit(
     customer_id="cust_1Aa00000000001",
@@ -75,7 +77,7 @@ SUBSCRIPTION = {
     "charge_at": None,
 }
 INVOICE = {
-    "id": "inv_00000000000003",
+    "id": INVOICE_ID,
     "subscription_id": SUBSCRIPTION_ID,
     "order_id": ORDER_ID,
     "payment_id": PAYMENT_ID,
@@ -139,6 +141,10 @@ async def fetch_subscription(gateway: Razorpay) -> Any:
 
 async def fetch_invoices(gateway: Razorpay) -> Any:
     return await gateway.invoices(SUBSCRIPTION_ID)
+
+
+async def fetch_invoice(gateway: Razorpay) -> Any:
+    return await gateway.invoice(INVOICE_ID)
 
 
 CALLS: list[tuple[str, Ask, dict[str, Any]]] = [
@@ -230,6 +236,7 @@ LIES: list[tuple[Ask, dict[str, Any], dict[str, Any], str]] = [
             ({"status": None}, "status: Input should be"),
         )
     ),
+    (fetch_invoice, INVOICE, {"id": "inv_2"}, f"id is inv_2, not {INVOICE_ID}"),
     (fetch_subscription, SUBSCRIPTION, {"id": "sub_2"}, f"id is sub_2, not {SUBSCRIPTION_ID}"),
     (fetch_subscription, SUBSCRIPTION, {"status": "sleeping"}, "and is sleeping"),
     (fetch_subscription, SUBSCRIPTION, {"paid_count": "3"}, "paid_count: Input should be a valid integer"),

@@ -16,7 +16,7 @@ from app.providers.failures import (
     ProviderRefused,
     ProviderUnreachable,
 )
-from app.providers.payments.answers import DebitRefused
+from app.providers.payments.answers import DebitRefused, UnknownToGateway
 from app.providers.payments.entities import GatewayPayment, GatewaySubscription, Invoice
 from app.providers.payments.standing import Standing, standing_of_invoice, standing_of_order
 from tests.unit.test_razorpay import (
@@ -41,13 +41,13 @@ def problem(status: int, code: str, description: str = "no", reason: str = "NA",
 
 # Status, code, description; then what it means for what asks for something to be done, and for a question.
 TABLE: list[tuple[int, str, str, type[ProviderFailure], type[ProviderFailure]]] = [
-    (400, "BAD_REQUEST_ERROR", "no", ProviderRefused, ProviderOutcomeUnknown),
-    (404, "BAD_REQUEST_ERROR", "The id provided does not exist", ProviderRefused, ProviderOutcomeUnknown),
-    (400, "BAD_REQUEST_MANDATE_PROMISED_DEBIT_DATE_NOT_HONOURED", "no", ProviderRefused, ProviderOutcomeUnknown),
+    (400, "BAD_REQUEST_ERROR", "no", ProviderRefused, UnknownToGateway),
+    (404, "BAD_REQUEST_ERROR", "The id provided does not exist", ProviderRefused, UnknownToGateway),
+    (400, "BAD_REQUEST_MANDATE_PROMISED_DEBIT_DATE_NOT_HONOURED", "no", ProviderRefused, UnknownToGateway),
     (400, "BAD_REQUEST_ERROR", "The api key provided is invalid", Misconfigured, Misconfigured),
     (401, "BAD_REQUEST_ERROR", "The api key provided is invalid", Misconfigured, Misconfigured),
     (401, "BAD_REQUEST_ERROR", "Authentication failed", Misconfigured, Misconfigured),
-    (400, "BAD_REQUEST_ERROR", "Authentication failed due to incorrect otp", ProviderRefused, ProviderOutcomeUnknown),
+    (400, "BAD_REQUEST_ERROR", "Authentication failed due to incorrect otp", ProviderRefused, UnknownToGateway),
     (400, "BAD_REQUEST_ERROR", "Access Denied", Misconfigured, Misconfigured),
     (400, "BAD_REQUEST_ERROR", "The requested URL was not found on the server.", Misconfigured, Misconfigured),
     (429, "BAD_REQUEST_ERROR", "Too many requests", ProviderDeferred, NotAnswered),

@@ -30,12 +30,25 @@ SHOP = ShopSide(
     order_status=OrderStatus.CONFIRMED,
     payments=[ShopPayment("pay_1", 6800, PaymentStatus.PAID)],
 )
-UNPAID = replace(SHOP, payment_status=PaymentStatus.PENDING, order_status=OrderStatus.PENDING)
-FAILED = replace(SHOP, payment_status=PaymentStatus.FAILED, order_status=OrderStatus.CANCELLED)
+
+
+def unpaid(status: PaymentStatus, order_status: OrderStatus) -> ShopSide:
+    payment = ShopPayment("pay_1", 6800, status)
+    return replace(SHOP, payment_status=status, order_status=order_status, payments=[payment])
+
+
+UNPAID = unpaid(PaymentStatus.PENDING, OrderStatus.PENDING)
+FAILED = unpaid(PaymentStatus.FAILED, OrderStatus.CANCELLED)
+DELIVERED = replace(SHOP, order_status=OrderStatus.DELIVERED)
 PAID = GatewaySide("order_1", 6800, "paid", 1, ["pay_1"])
 TRIED = GatewaySide("order_1", 6800, "attempted", 1, [])
 UNTRIED = GatewaySide("order_1", 6800, "created", 0, [])
 TWICE = GatewaySide("order_2", 6800, "paid", 1, ["pay_2"])
+GIVEN_BACK = replace(PAID, captured=[], refunded=["pay_1"])
+REFUSED, SKIPPED = replace(LEDGER, state="refused"), replace(LEDGER, state="skipped")
+PENDING = replace(LEDGER, state="pending")
+BY_INVOICE = replace(LEDGER, way="invoice", invoice="inv_1")
+INVOICE = GatewaySide("inv_1", 34000, "paid", 1, ["pay_1"])
 
 
 def kinds(
@@ -54,10 +67,28 @@ def kinds(
         pytest.param(
             LEDGER, replace(SHOP, payment_status=PaymentStatus.REFUNDED), [PAID], id="refunded by a person since"
         ),
-        pytest.param(replace(LEDGER, state="refused"), None, [TRIED], id="refused before there was an order"),
-        pytest.param(replace(LEDGER, state="refused"), FAILED, [TRIED], id="refused after there was an order"),
+        pytest.param(LEDGER, SHOP, [GIVEN_BACK], id="refunded at the gateway"),
+        pytest.param(
+            LEDGER,
+            SHOP,
+            [PAID, replace(TWICE, captured=[], refunded=["pay_2"])],
+            id="all but one of its payments refunded",
+        ),
+        pytest.param(LEDGER, SHOP, [GIVEN_BACK, TWICE], id="the one that the charge names refunded instead"),
+        pytest.param(replace(LEDGER, is_owed=True, was_refused=True), SHOP, [GIVEN_BACK], id="owed, and refunded"),
+        pytest.param(replace(LEDGER, is_owed=True, was_refused=True), DELIVERED, [PAID], id="owed, and delivered"),
+        pytest.param(REFUSED, None, [GIVEN_BACK], id="refused, paid late and refunded"),
+        pytest.param(SKIPPED, None, [replace(GIVEN_BACK, paise=1)], id="skipped, paid and refunded"),
+        pytest.param(
+            BY_INVOICE,
+            replace(SHOP, payments=[ShopPayment("pay_1", 34000, PaymentStatus.PAID)]),
+            [INVOICE],
+            id="by invoice",
+        ),
+        pytest.param(REFUSED, None, [TRIED], id="refused before there was an order"),
+        pytest.param(REFUSED, FAILED, [TRIED], id="refused after there was an order"),
         pytest.param(replace(LEDGER, state="skipped", paise=0), None, [], id="skipped"),
-        pytest.param(replace(LEDGER, state="skipped"), None, [UNTRIED], id="skipped after its notice"),
+        pytest.param(SKIPPED, None, [UNTRIED], id="skipped after its notice"),
         pytest.param(None, None, [UNTRIED], id="a notice of a customer who paused"),
     ],
 )
@@ -76,18 +107,52 @@ def test_sides_that_agree(ledger: LedgerSide | None, shop: ShopSide | None, gate
         (LEDGER, SHOP, [TRIED], [DiscrepancyKind.NOT_PAID_AT_GATEWAY]),
         (LEDGER, SHOP, [], [DiscrepancyKind.NOT_PAID_AT_GATEWAY]),
         (LEDGER, None, [PAID], [DiscrepancyKind.ORDER_MISSING]),
-        (LEDGER, FAILED, [PAID], [DiscrepancyKind.ORDER_NOT_PAID]),
+        (LEDGER, replace(SHOP, payment_status=PaymentStatus.FAILED), [PAID], [DiscrepancyKind.ORDER_NOT_PAID]),
+        (
+            LEDGER,
+            FAILED,
+            [PAID],
+            [DiscrepancyKind.ORDER_NOT_PAID, DiscrepancyKind.PAYMENT_NOT_PAID, DiscrepancyKind.OWED],
+        ),
+        (
+            LEDGER,
+            replace(SHOP, payments=[ShopPayment("pay_1", 100, PaymentStatus.PAID)]),
+            [PAID],
+            [DiscrepancyKind.AMOUNT_DIFFERS],
+        ),
+        (LEDGER, replace(SHOP, payments=FAILED.payments), [PAID], [DiscrepancyKind.PAYMENT_NOT_PAID]),
+        (REFUSED, replace(FAILED, payments=SHOP.payments), [TRIED], [DiscrepancyKind.ORDER_PAID_WITHOUT_CAPTURE]),
+        (
+            REFUSED,
+            replace(FAILED, order_status=OrderStatus.OUT_FOR_DELIVERY),
+            [TRIED],
+            [DiscrepancyKind.ORDER_ON_ITS_WAY_UNPAID],
+        ),
+        (
+            PENDING,
+            replace(UNPAID, order_status=OrderStatus.CONFIRMED),
+            [TRIED],
+            [DiscrepancyKind.ORDER_ON_ITS_WAY_UNPAID, DiscrepancyKind.OPEN],
+        ),
+        (
+            replace(BY_INVOICE, state="planned"),
+            None,
+            [INVOICE],
+            [DiscrepancyKind.PAID_AT_GATEWAY_ONLY, DiscrepancyKind.OPEN],
+        ),
+        (REFUSED, None, [PAID, TWICE], [DiscrepancyKind.CAPTURED_TWICE, DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
         (LEDGER, replace(SHOP, payments=[]), [PAID], [DiscrepancyKind.PAYMENT_MISSING]),
-        (replace(LEDGER, state="refused"), None, [PAID], [DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
-        (replace(LEDGER, state="skipped"), None, [PAID], [DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
-        (replace(LEDGER, state="refused"), SHOP, [TRIED], [DiscrepancyKind.ORDER_PAID_WITHOUT_CAPTURE]),
+        (REFUSED, None, [PAID], [DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
+        (SKIPPED, None, [PAID, TWICE], [DiscrepancyKind.PAID_THOUGH_SKIPPED]),
+        (replace(SKIPPED, way="invoice"), None, [INVOICE], [DiscrepancyKind.PAID_AT_GATEWAY_ONLY]),
+        (REFUSED, SHOP, [TRIED], [DiscrepancyKind.ORDER_PAID_WITHOUT_CAPTURE]),
         (None, None, [PAID], [DiscrepancyKind.PAID_WITHOUT_CHARGE]),
         (None, SHOP, [], [DiscrepancyKind.ORDER_WITHOUT_CHARGE]),
         (replace(LEDGER, is_owed=True), SHOP, [PAID], [DiscrepancyKind.OWED]),
         (replace(LEDGER, was_refused=True), SHOP, [PAID], [DiscrepancyKind.CAPTURED_LATE]),
         (replace(LEDGER, state="unknown", reason="no answer"), None, [TRIED], [DiscrepancyKind.UNKNOWN]),
-        (replace(LEDGER, state="pending"), UNPAID, [TRIED], [DiscrepancyKind.OPEN]),
-        (replace(LEDGER, state="pending"), None, [TRIED], [DiscrepancyKind.ORDER_MISSING, DiscrepancyKind.OPEN]),
+        (PENDING, UNPAID, [TRIED], [DiscrepancyKind.OPEN]),
+        (PENDING, None, [TRIED], [DiscrepancyKind.ORDER_MISSING, DiscrepancyKind.OPEN]),
         (
             replace(LEDGER, state="unknown", reason="-"),
             None,
@@ -103,7 +168,8 @@ def test_disagreements(
 
 
 def test_what_is_under_way_is_none_while_its_day_lasts() -> None:
-    assert kinds(replace(LEDGER, state="pending"), UNPAID, [TRIED], day_is_over=False) == []
+    assert kinds(PENDING, UNPAID, [TRIED], day_is_over=False) == []
+    assert kinds(replace(BY_INVOICE, state="planned"), None, [INVOICE], day_is_over=False) == []
 
 
 @pytest.mark.parametrize(
@@ -113,8 +179,8 @@ def test_what_is_under_way_is_none_while_its_day_lasts() -> None:
         (LEDGER, replace(PAID, attempts=2), True),
         (LEDGER, TWICE, True),
         (LEDGER, TRIED, True),
-        (replace(LEDGER, state="refused"), TRIED, False),
-        (replace(LEDGER, state="refused"), PAID, True),
+        (REFUSED, TRIED, False),
+        (REFUSED, PAID, True),
         (LEDGER, replace(PAID, paise=1), True),
         (None, PAID, True),
         (None, UNTRIED, False),

@@ -50,7 +50,7 @@ NOTICE_RUNS: Final[Mapping[str, timedelta]] = {"upi": timedelta(hours=25), "card
 # Banks have to tell their customers so long before a debit, whatever its order says.
 LEAST_NOTICE: Final = timedelta(hours=24)
 
-_ENTITY = re.compile(r"/v1/(orders|payments|subscriptions)/([a-z]+_[A-Za-z0-9]+)(/payments)?")
+_ENTITY = re.compile(r"/v1/(orders|payments|subscriptions|invoices)/([a-z]+_[A-Za-z0-9]+)(/payments)?")
 _FAILURES: Final = {429: TOO_MANY, 500: SERVER_ERROR, 502: GATEWAY_ERROR}
 
 M = TypeVar("M", bound=BaseModel)
@@ -218,6 +218,8 @@ class FakeRazorpay:
             return JSONResponse(subscription_resource(_found(self.books.subscriptions, asked[2])))
         if asked[1] == "payments":
             return JSONResponse(payment_resource(_found(self.books.payments, asked[2])))
+        if asked[1] == "invoices":
+            return JSONResponse(invoice_resource(_found(self.books.invoices, asked[2])))
         order = _found(self.books.orders, asked[2])
         if asked[3]:
             return JSONResponse(collection([payment_resource(payment) for payment in reversed(order.payments)]))

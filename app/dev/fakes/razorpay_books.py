@@ -8,16 +8,17 @@ from typing import Literal
 
 from app.dev.fakes.provider import Clock
 
-PaymentStatus = Literal["created", "authorized", "captured", "failed"]
+PaymentStatus = Literal["created", "authorized", "captured", "refunded", "failed"]
 Step = Literal["authorize", "capture", "fail"]
 
 STATUS_AFTER: dict[Step, PaymentStatus] = {"authorize": "authorized", "capture": "captured", "fail": "failed"}
-# What may follow: "failed" to "captured" is a bank that authorises late. Captured is final.
+# What may follow: "failed" to "captured" is a bank that authorises late. Nothing but a refund follows a capture.
 _FOLLOWS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
     "created": frozenset({"authorized", "captured", "failed"}),
     "authorized": frozenset({"captured", "failed"}),
     "failed": frozenset({"authorized", "captured"}),
-    "captured": frozenset(),
+    "captured": frozenset({"refunded"}),
+    "refunded": frozenset(),
 }
 
 
@@ -46,8 +47,8 @@ class Order:
 
     @property
     def amount_paid(self) -> int:
-        """The whole amount or nothing; that it was captured twice is for `Books.captured` to tell."""
-        return self.amount if any(payment.status == "captured" for payment in self.payments) else 0
+        """The whole amount or nothing, given back or not; that it was captured twice `Books.captured` tells."""
+        return self.amount if any(payment.status in ("captured", "refunded") for payment in self.payments) else 0
 
     @property
     def status(self) -> str:
@@ -94,7 +95,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Money that was taken: never taken back, never changed. `amount` is paise."""
+    """Money that was taken, whether it was given back later or not. `amount` is paise."""
 
     payment_id: str
     order_id: str

@@ -43,6 +43,11 @@ class ReceiptTaken(ProviderRefused):
     """There is an order with this receipt already, and the account allows only one."""
 
 
+class UnknownToGateway(ProviderOutcomeUnknown):
+    """What was asked about is nothing that Razorpay knows, which is no word on a charge: the keys may be another
+    account's."""
+
+
 class DebitRefused(ProviderRefused):
     """A request to pay was refused, and its order has `payments` that failed: banks may authorise them late."""
 

@@ -18,7 +18,7 @@ from app.providers.failures import (
     ProviderRefused,
 )
 from app.providers.http import exchange
-from app.providers.payments.answers import NAME, DebitRefused, ReceiptTaken, demand, failure, parsed
+from app.providers.payments.answers import NAME, DebitRefused, ReceiptTaken, UnknownToGateway, demand, failure, parsed
 from app.providers.payments.entities import (
     CURRENCY,
     AcceptedDebit,
@@ -30,6 +30,7 @@ from app.providers.payments.entities import (
     GatewaySubscription,
     GatewaySubscriptionId,
     Invoice,
+    InvoiceId,
     Listing,
     Paise,
 )
@@ -126,17 +127,20 @@ class Razorpay:
             _our_payment(payment, answer, order_id, amount) for payment in parsed(Listing[GatewayPayment], answer).items
         ]
 
-    async def orders_like(self, part: str) -> list[GatewayOrder]:
-        """All orders whose receipt contains `part`, whatever they are of; those made meanwhile may be left out."""
-        found: dict[GatewayOrderId, GatewayOrder] = {}
+    async def orders_like(self, part: str) -> AsyncIterator[GatewayOrder]:
+        """All orders whose receipt contains `part`, whatever they are of; those made meanwhile may be left out.
+
+        Some may come twice: the later one is the newer. Only a few pages of them are kept at a time.
+        """
         pages, is_last = range(1), False
         while not is_last:
             listed = await asyncio.gather(*(self._page_of_orders(part, page) for page in pages))
             # New ones come first, and move others to a later page: so none is missed, and some come twice.
-            found.update((order.id, order) for orders in listed for order in orders)
+            for orders in listed:
+                for order in orders:
+                    yield order
             is_last = len(listed[-1]) < _PAGE_SIZE
             pages = range(pages.stop, pages.stop + _PAGES_AT_ONCE)
-        return list(found.values())
 
     async def _page_of_orders(self, part: str, page: int) -> list[GatewayOrder]:
         answer = await self._get("/orders", {"receipt": part, "count": _PAGE_SIZE, "skip": page * _PAGE_SIZE})
@@ -198,6 +202,13 @@ class Razorpay:
             invoices.append(invoice)
         return invoices
 
+    async def invoice(self, invoice_id: InvoiceId) -> Invoice:
+        """The invoice as it stands now, of whatever subscription. Raises UnknownToGateway too."""
+        answer = await self._get(f"/invoices/{_known(invoice_id)}")
+        invoice = parsed(Invoice, answer)
+        demand(answer, "id", invoice_id, invoice.id)
+        return invoice
+
     async def _order_that_has(self, wanted: OrderRequest, taken: ReceiptTaken) -> GatewayOrder:
         order = await self.find_order(wanted.receipt, wanted.amount)
         if order is None:
@@ -238,7 +249,7 @@ class Razorpay:
         problem = failure(answer, hide=(), now=self._now())
         match problem:
             case ProviderRefused():  # "no such id" is no word on the charge; the keys may be another account's
-                kind: type[ProviderFailure] = ProviderOutcomeUnknown
+                kind: type[ProviderFailure] = UnknownToGateway
             case ProviderNotDone() | ProviderOutcomeUnknown():
                 kind = NotAnswered
             case _:
@@ -288,5 +299,5 @@ def _doubted(refusal: ProviderRefused, why: str) -> ProviderOutcomeUnknown:
 def _known(gateway_id: str) -> str:
     """The id, if it can be one of Razorpay's: the shop's tables may hold anything."""
     if not _ID.fullmatch(gateway_id):
-        raise ProviderOutcomeUnknown(NAME, "id", "what is on record here is no id of Razorpay's")
+        raise UnknownToGateway(NAME, "id", "what is on record here is no id of Razorpay's")
     return gateway_id

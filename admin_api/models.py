@@ -1,11 +1,21 @@
 """What the admin API takes, and the lists that it gives."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
 from fastapi import Path, status
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from app.deliveries.days import DeliveryDay
 from app.history.reader import MOST_JOBS_A_PAGE, JobFilter
@@ -28,6 +38,16 @@ JobIdInPath = Annotated[str, Path(min_length=1, pattern=r"^[^\x00]*$", examples=
 Words = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")]
 
 
+_BEGINS_AS_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]")
+
+
+def _written_as_time(value: object) -> object:
+    # Pydantic would take a number for the seconds since 1970.
+    if (isinstance(value, str) and not _BEGINS_AS_TIME.match(value)) or isinstance(value, int | float):
+        raise ValueError("is no time such as 2026-03-05T00:00:00Z")
+    return value
+
+
 def _in_utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
@@ -35,7 +55,12 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("is no time that can be told in UTC") from None
 
 
-Time = Annotated[AwareDatetime, AfterValidator(_in_utc), Field(examples=["2026-03-05T00:00:00Z"])]
+Time = Annotated[
+    AwareDatetime,
+    BeforeValidator(_written_as_time),
+    AfterValidator(_in_utc),
+    Field(examples=["2026-03-05T00:00:00Z"]),
+]
 
 
 class Strict(BaseModel):
@@ -54,7 +79,7 @@ class NewJob(Strict):
     )
 
     kwargs: dict[str, Any] = Field(default_factory=dict)
-    run_at: AwareDatetime | None = None
+    run_at: Time | None = None
     delay_seconds: float | None = Field(default=None, ge=0, le=LONGEST_DELAY.total_seconds())
     job_id: NewJobId | None = None
 

@@ -1,7 +1,7 @@
 """Deliveries that an invoice of Razorpay's own subscription covers: we only ask whether it is paid."""
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, timedelta
 
 import structlog
 
@@ -25,12 +25,9 @@ DIFFERS = "invoice_differs"
 class InvoiceWay:
     """Settles charges by the invoices of their subscriptions at Razorpay."""
 
-    def __init__(
-        self, ledger: ChargeLedger, gateway: Razorpay, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, ledger: ChargeLedger, gateway: Razorpay) -> None:
         self._ledger = ledger
         self._gateway = gateway
-        self._now = now
 
     async def settle(self, record: ChargeRecord, look: int | None) -> ChargeRecord | None:
         """The charge as the invoice has it whose window holds its date. Raises Unavailable where it has to wait."""

@@ -179,7 +179,7 @@ class ChargingShop:
             gateway,
             ledger,
             MandateWay(ledger, gateway, now=clock),
-            InvoiceWay(ledger, gateway, now=clock),
+            InvoiceWay(ledger, gateway),
             RunWatch(database, BOUNDS, clock=lambda: clock().timestamp()),
             DebitNotices(database, gateway, ZoneInfo("UTC"), now=clock),
             charging_task=CHARGING,

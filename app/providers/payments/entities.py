@@ -77,17 +77,12 @@ class GatewayPayment(Entity):
 
 
 class GatewaySubscription(Entity):
-    """A subscription that Razorpay charges by itself. `current_*` is the period being billed, None before the first."""
+    """A subscription that Razorpay charges by itself."""
 
     id: SubscriptionIdText
     status: Literal[
         "created", "authenticated", "active", "pending", "halted", "paused", "cancelled", "completed", "expired"
     ]
-    customer_id: str | None
-    paid_count: Count
-    current_start: Time | None
-    current_end: Time | None
-    charge_at: Time | None
 
 
 class Invoice(Entity):

@@ -60,8 +60,7 @@ def from_payments(order_id: GatewayOrderId, payments: Sequence[GatewayPayment]) 
         case Standing.REFUSED:
             return replace(finding, reason=_why_failed(decisive), words=decisive.error_description)
         case Standing.UNKNOWN:
-            refunded = any(payment.status == "refunded" for payment in payments)
-            return replace(finding, reason="refunded" if refunded else "captured_twice")
+            return replace(finding, reason="captured_twice")
         case _:
             return finding
 
@@ -112,10 +111,12 @@ def _evidence(payment: GatewayPayment) -> Mapping[str, Any]:
 
 def _decisive(payments: Sequence[GatewayPayment]) -> GatewayPayment:
     """The one that the order's standing rests on: the one that got furthest, of several the newest."""
-    order = ("failed", "created", "authorized", "captured", "refunded")
+    order = ("failed", "refunded", "created", "authorized", "captured")
     return max(payments, key=lambda payment: (order.index(payment.status), payment.created_at))
 
 
 def _why_failed(payment: GatewayPayment) -> str:
+    if payment.status == "refunded":
+        return "refunded"
     reason = payment.error_reason
     return reason if reason not in (None, "", "NA") else payment.error_code or "payment_failed"

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, get_args
 
 from app.billing import telling
 from app.billing.finding import BilledPeriod, Finding
 from app.billing.record import ChargeRecord
 from app.billing.telling import Correspondence, NewJob
-from app.db.charges import ChargeState, SkipReason
+from app.db.charges import ChargeState, GivenUpReason, SkipReason
 from app.db.shop import OrderStatus, PaymentStatus
 from app.deliveries.days import end_of_day
 from app.providers.payments.standing import Standing
@@ -30,6 +30,7 @@ _LEADS_TO: Final[dict[Standing, ChargeState]] = {
     Standing.REFUSED: "refused",
     Standing.UNKNOWN: "unknown",
 }
+_GIVEN_UP: Final = frozenset(get_args(GivenUpReason))
 _ENDED: Final[frozenset[ChargeState]] = frozenset({"captured", "refused", "skipped"})
 
 
@@ -95,7 +96,7 @@ class Settlement:
     @property
     def is_refusal(self) -> bool:
         """Whether the customer's bank has refused it now."""
-        return self.state == "refused" and self.before.state != "refused" and self.reason != telling.NOT_CHARGED_IN_TIME
+        return self.state == "refused" and self.before.state != "refused" and self.reason not in _GIVEN_UP
 
 
 def settlement(
@@ -221,13 +222,14 @@ def _refused(record: ChargeRecord, finding: Finding, terms: SettlingTerms) -> _S
     if record.state == "refused":
         return _Step(record.reason, record.units_held)
     reason = finding.reason or "refused"
-    if reason == telling.NOT_CHARGED_IN_TIME:
+    if reason in _GIVEN_UP:
         jobs = telling.skipped(record, terms.correspondence, reason)
     else:
         jobs = telling.refused(record, terms.correspondence, reason, finding.words)
-    has_order = record.order_id is not None
-    order = _order(record, PaymentStatus.FAILED, OrderStatus.CANCELLED) if has_order else None
-    return _Step(reason, 0, order, PaymentStatus.FAILED if has_order else None, jobs)
+    if record.order_id is None:
+        return _Step(reason, 0, jobs=jobs)
+    payment = PaymentStatus.REFUNDED if reason == "refunded" else PaymentStatus.FAILED
+    return _Step(reason, 0, _order(record, payment, OrderStatus.CANCELLED), payment, jobs)
 
 
 def _order(record: ChargeRecord, payment: PaymentStatus, status: OrderStatus, notes: str | None = None) -> ShopOrder:

@@ -37,6 +37,10 @@ SkipReason = Literal[
     "not_charged_in_time",
 ]
 
+# Of what is refused though no bank has said so: its day was over, its subscription was deleted, or its money was given
+# back.
+GivenUpReason = Literal["not_charged_in_time", "subscription_gone", "refunded"]
+
 # In which a charge may begin.
 FIRST_STATES: Set[ChargeState] = {"planned", "notified", "skipped"}
 # In which something is still to happen.
@@ -44,8 +48,8 @@ OPEN_STATES: tuple[ChargeState, ...] = ("planned", "notified", "submitting", "pe
 # Of a mandate way's charge: money may be taken for it at any moment, so nothing else may be debited from its token.
 DEBIT_STATES: tuple[ChargeState, ...] = ("submitting", "pending", "unknown")
 WAITING_STATES: tuple[ChargeState, ...] = ("planned", "notified")
-# Whether the customer's bank has said yes or no: what was given up at the end of its day tells nothing of banks.
-IS_ANSWERED = "(state = 'captured' OR state = 'refused' AND reason <> 'not_charged_in_time')"
+# Whether the customer's bank has said yes or no.
+IS_ANSWERED = f"(state = 'captured' OR state = 'refused' AND reason NOT IN {get_args(GivenUpReason)})"
 _SETTLING: Mapping[ChargeState, Set[ChargeState]] = {
     "pending": {"captured", "refused", "unknown"},
     # A late authorisation.

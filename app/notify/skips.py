@@ -28,8 +28,9 @@ class Skip:
         return self.briefly
 
 
-# By SkipReason of the ledger of charges. Only what is so whatever became of it otherwise: that a day was missed may be
-# our fault or that of a subscription which rested, and who pays by invoice may have paid for it in advance.
+# By SkipReason and GivenUpReason of the ledger of charges. Only what is so whatever became of it otherwise: that a day
+# was missed may be our fault or that of a subscription which rested, and who pays by invoice may have paid for it in
+# advance.
 _ENGLISH: Mapping[str, Skip] = {
     "missed": Skip("the day has passed", "The day passed without a delivery", GOES_ON),
     "customer_inactive": Skip(
@@ -89,6 +90,12 @@ _ENGLISH: Mapping[str, Skip] = {
         "We could not collect the payment in time, and took no money",
         GOES_ON,
     ),
+    "subscription_gone": Skip(
+        "your subscription has ended",
+        "Your subscription has ended",
+        "If you want deliveries again, please start a new subscription.",
+    ),
+    "refunded": Skip("its payment was given back", "The payment for it was given back", GOES_ON),
     "run_paused": Skip(
         "deliveries were held back",
         "We held back that day's deliveries for a check, and could not make this one in time",
@@ -156,6 +163,12 @@ _HINDI: Mapping[str, Skip] = {
         "हम समय पर भुगतान नहीं ले पाए, और हमने कोई राशि नहीं ली",
         GOES_ON_HI,
     ),
+    "subscription_gone": Skip(
+        "आपका सब्सक्रिप्शन अब नहीं है",
+        "आपका सब्सक्रिप्शन समाप्त हो चुका है",
+        "फिर से डिलीवरी पाने के लिए कृपया नया सब्सक्रिप्शन शुरू करें।",
+    ),
+    "refunded": Skip("भुगतान लौटा दिया गया", "इसका भुगतान लौटा दिया गया", GOES_ON_HI),
     "run_paused": Skip(
         "डिलीवरी रोकी गई थी",
         "उस दिन की डिलीवरी हमने जाँच के लिए रोकी थीं, और यह डिलीवरी समय पर नहीं हो पाई",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -21,9 +21,9 @@ from app.billing.notices import DebitNotices
 from app.billing.record import ChargeKey, ChargeRecord
 from app.billing.settling import SettlingTerms
 from app.billing.single import NotDue
-from app.billing.telling import NOT_CHARGED_IN_TIME, Correspondence
+from app.billing.telling import Correspondence
 from app.billing.watch import RunWatch
-from app.db.charges import Charge
+from app.db.charges import Charge, GivenUpReason
 from app.db.engine import Database
 from app.db.outbox import OutboxJob
 from app.db.shop import SubscriptionId
@@ -265,9 +265,10 @@ class ChargingShop:
             if charge.units_held != int(holds and not charge.is_owed):
                 faults.append(f"{charge.receipt} is {charge.state} and holds {charge.units_held}")
         ends = {"captured": "confirmed", "refused": "refused", "skipped": "skipped"}
+        given_up = get_args(GivenUpReason)
         wanted = sorted(
             f"delivery:{each.subscription_id}:{each.delivery_date}"
-            f":{'skipped' if each.reason == NOT_CHARGED_IN_TIME else ends[each.state]}"
+            f":{'skipped' if each.state == 'refused' and each.reason in given_up else ends[each.state]}"
             for each in charges
             if each.state in ends and not each.is_owed
         )

@@ -182,7 +182,7 @@ async def test_the_wait_that_it_asks_for_is_passed_on() -> None:
         (["created"], ProviderOutcomeUnknown),
         (["failed", "authorized"], ProviderOutcomeUnknown),
         (["captured"], ProviderOutcomeUnknown),
-        (["refunded"], ProviderOutcomeUnknown),
+        (["refunded", "captured"], ProviderOutcomeUnknown),
     ],
 )
 async def test_a_refusal_counts_only_if_the_order_is_unpaid(statuses: list[str], how: type[ProviderFailure]) -> None:
@@ -216,13 +216,16 @@ async def test_a_refusal_that_can_not_be_confirmed_is_none(status: int) -> None:
         (["authorized"], Standing.PENDING),
         (["captured"], Standing.CAPTURED),
         (["failed"], Standing.REFUSED),
-        (["refunded"], Standing.UNKNOWN),
+        (["refunded"], Standing.REFUSED),
+        (["refunded", "failed"], Standing.REFUSED),
+        (["refunded", "authorized"], Standing.PENDING),
         (["failed", "failed"], Standing.REFUSED),
         (["failed", "created"], Standing.PENDING),
         (["failed", "captured"], Standing.CAPTURED),
         (["created", "captured"], Standing.CAPTURED),
         (["captured", "captured"], Standing.UNKNOWN),
-        (["refunded", "captured"], Standing.UNKNOWN),
+        (["refunded", "captured"], Standing.CAPTURED),
+        (["captured", "refunded", "captured"], Standing.UNKNOWN),
     ],
 )
 def test_how_an_order_stands(statuses: list[str], standing: Standing) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.db.charges import SkipReason
+from app.db.charges import GivenUpReason, SkipReason
 from app.notify import rendering
 from app.notify.content import one_line
 from app.notify.locales import Locale
@@ -38,6 +38,7 @@ texts = (
     .filter(lambda text: one_line(text) != "")
 )
 
+SKIP_REASONS = sorted({*get_args(SkipReason), *get_args(GivenUpReason)})
 TEMPLATES = Path(rendering.__file__).parent / "templates"
 
 # What is written by us, type by type: the owner's in English, customers' in every language.
@@ -380,7 +381,7 @@ def test_no_value_of_a_further_delivery_breaks_out(locale: Locale, text: str) ->
 
 
 @pytest.mark.parametrize(("locale", "label"), [(Locale.EN, "Reason"), (Locale.HI, "कारण")])
-@pytest.mark.parametrize("reason", get_args(SkipReason))
+@pytest.mark.parametrize("reason", SKIP_REASONS)
 def test_every_reason_to_skip_is_told_in_words_with_what_to_do(reason: str, locale: Locale, label: str) -> None:
     rendered = mail(NotificationType.DELIVERY_SKIPPED, locale, reason=reason)
 
@@ -391,7 +392,7 @@ def test_every_reason_to_skip_is_told_in_words_with_what_to_do(reason: str, loca
 
 
 @pytest.mark.parametrize(("locale", "size"), [(Locale.EN, SmsSize("GSM-7", 1)), (Locale.HI, SmsSize("UCS-2", 3))])
-@pytest.mark.parametrize("reason", get_args(SkipReason))
+@pytest.mark.parametrize("reason", SKIP_REASONS)
 def test_a_reason_fits_a_variable_of_a_registered_sms_and_costs_no_segment(
     reason: str, locale: Locale, size: SmsSize
 ) -> None:

@@ -9,9 +9,14 @@ from typing import Literal
 from app.dev.fakes.provider import Clock
 
 PaymentStatus = Literal["created", "authorized", "captured", "refunded", "failed"]
-Step = Literal["authorize", "capture", "fail"]
+Step = Literal["authorize", "capture", "fail", "refund"]
 
-STATUS_AFTER: dict[Step, PaymentStatus] = {"authorize": "authorized", "capture": "captured", "fail": "failed"}
+STATUS_AFTER: dict[Step, PaymentStatus] = {
+    "authorize": "authorized",
+    "capture": "captured",
+    "fail": "failed",
+    "refund": "refunded",
+}
 # What may follow: "failed" to "captured" is a bank that authorises late. Nothing but a refund follows a capture.
 _FOLLOWS: dict[PaymentStatus, frozenset[PaymentStatus]] = {
     "created": frozenset({"authorized", "captured", "failed"}),

@@ -104,7 +104,7 @@ def _add_steps(router: APIRouter, razorpay: FakeRazorpay) -> None:
 
     @router.post("/payments/{payment_id}/{step}")
     async def move_payment(payment_id: str, step: Step, reason: str | None = None) -> dict[str, object]:
-        """Authorise, capture or fail it; capturing a failed one is a bank that authorises late."""
+        """Authorise, capture or fail it, or give it back; capturing a failed one is a bank that authorises late."""
         razorpay.books.catch_up()
         payment = razorpay.books.payments.get(payment_id)
         if payment is None:

@@ -27,10 +27,10 @@ _CHARGES_NO_MORE: Final = frozenset({"halted", "cancelled", "completed", "expire
 def standing_of_order(payments: Sequence[GatewayPayment]) -> Standing:
     """How an order stands, by all attempts to pay it.
 
-    UNKNOWN without any, for one may still arrive; with money given back; and if it was captured twice.
+    UNKNOWN without any, for one may still arrive; and if it was captured twice. What was given back counts as not paid.
     """
     statuses = [payment.status for payment in payments]
-    if "refunded" in statuses or statuses.count("captured") > 1:
+    if statuses.count("captured") > 1:
         return Standing.UNKNOWN
     if "captured" in statuses:
         return Standing.CAPTURED

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError
 
-from app.billing.failures import UnknownSubscription
+from app.billing.failures import ChargeLater, UnknownSubscription
+from app.billing.record import ChargeKey
 from app.billing.sweeping import have_swept
-from app.db.engine import Database
+from app.db.engine import Database, is_passing
+from app.db.frozen import unblock
 from app.db.shop import SubscriptionId
 from app.deliveries import stock
 from app.deliveries.decisions import IS_DUE, Terms
@@ -31,26 +34,34 @@ async def plan_single(
 ) -> NotDue:
     """Plans what is due of it by the terms' date, as `plan_deliveries` does; when the next delivery is then.
 
-    Raises UnknownSubscription.
+    Raises UnknownSubscription, and ChargeLater where others hold what it needs.
     """
-    async with database.session() as session:
-        stands = (await session.execute(_STANDS, {**_date(terms), "id": subscription_id})).one_or_none()
-    if stands is None:
-        raise UnknownSubscription(subscription_id)
+    stands = await _stands(database, terms, subscription_id)
     if not stands.is_due:
         return NotDue(stands.next_delivery_date)
     plan = partial(_plan, database, terms, subscription_id, charging, telling)
     try:
-        await plan(locks_products=False)
-    except StockSold:
-        await plan(locks_products=True)
+        try:
+            await plan(locks_products=False)
+        except StockSold:
+            await plan(locks_products=True)
+    except DBAPIError as error:
+        await unblock(database, error)
+        if not is_passing(error):
+            raise
+        raise ChargeLater(
+            ChargeKey(terms.date, subscription_id), "others hold what it needs in the database"
+        ) from error
+    return NotDue((await _stands(database, terms, subscription_id)).next_delivery_date)
+
+
+async def _stands(database: Database, terms: Terms, subscription_id: SubscriptionId) -> "Row[tuple[bool, date]]":
+    """Whether it is due, and when its next delivery is."""
     async with database.session() as session:
-        stands = (await session.execute(_STANDS, {**_date(terms), "id": subscription_id})).one()
-    return NotDue(stands.next_delivery_date)
-
-
-def _date(terms: Terms) -> dict[str, date]:
-    return {"date": terms.date}
+        row = (await session.execute(_STANDS, {"date": terms.date, "id": subscription_id})).one_or_none()
+    if row is None:
+        raise UnknownSubscription(subscription_id)
+    return row
 
 
 async def _plan(

@@ -1,0 +1,49 @@
+"""A delivery that no run has planned, planned by the job that charges it, while others are at its rows."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from app.billing.failures import ChargeLater, UnknownSubscription
+from app.dev.postgres import EmbeddedPostgres
+from tests.integration.charging_shop import ChargingShop, own_charging_shop
+from tests.waiting import until
+
+WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@pytest.fixture(scope="module")
+async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
+    async with own_charging_shop(postgres_server, database_template) as shop:
+        yield shop
+
+
+@pytest.fixture
+async def shop(opened: ChargingShop) -> ChargingShop:
+    await opened.open()
+    return opened
+
+
+async def test_a_subscription_that_is_deleted_meanwhile_is_unknown(shop: ChargingShop) -> None:
+    async with shop.shop.database.session() as deleting:
+        await deleting.execute(text("DELETE FROM subscriptions"))
+        planning = asyncio.create_task(shop.charge())
+        await until(lambda: shop.shop.sql(WAITERS))
+
+    with pytest.raises(UnknownSubscription):
+        await planning
+
+
+async def test_what_others_keep_locked_for_too_long_is_planned_later(shop: ChargingShop) -> None:
+    async with shop.shop.database.session() as editing:
+        await editing.execute(text("SELECT FROM subscriptions FOR UPDATE"))
+        planning = asyncio.create_task(shop.charge())
+        [[waiter]] = await until(lambda: shop.shop.sql(WAITERS))
+        await shop.shop.sql("SELECT pg_cancel_backend(:waiter)", waiter=waiter)
+
+        with pytest.raises(ChargeLater, match="others hold"):
+            await planning
+
+    assert (await shop.charge()).state == "captured"

@@ -149,6 +149,19 @@ async def test_a_subscription_that_is_charged_no_more_is_refused_and_not_paused(
     assert await shop.faults() == []
 
 
+async def test_who_deleted_his_subscription_is_told_of_its_end_and_not_of_his_bank(shop: ChargingShop) -> None:
+    bill(shop, paid=False)
+    await shop.plan()
+    assert (await shop.charge()).state == "pending"
+    await shop.shop.sql("DELETE FROM subscriptions")
+
+    charged = await shop.look()
+
+    assert (charged.state, charged.reason) == ("refused", "subscription_gone")
+    assert await shop.told() == ["send_delivery_skipped_task delivery:1:2026-03-02:skipped"]
+    assert await shop.faults() == []
+
+
 async def test_an_invoice_of_another_amount_is_reported_and_not_refused(shop: ChargingShop) -> None:
     bill(shop, amount=6 * PRICE)
     await shop.plan()

@@ -9,6 +9,7 @@ from app.billing.failures import later
 from app.billing.finding import BilledPeriod, Finding, doubt
 from app.billing.ledger import ChargeLedger
 from app.billing.record import ChargeRecord
+from app.billing.settling import Skip, why_unwanted
 from app.deliveries.decisions import STEP_DAYS
 from app.errors import NotDone
 from app.india import INDIA
@@ -30,7 +31,14 @@ class InvoiceWay:
         self._gateway = gateway
 
     async def settle(self, record: ChargeRecord, look: int | None) -> ChargeRecord | None:
-        """The charge as the invoice has it whose window holds its date. Raises Unavailable where it has to wait."""
+        """The charge as the invoice has it whose window holds its date.
+
+        None where it was moved and has to be looked at again. Raises Unavailable where it has to wait.
+        """
+        if record.state == "planned" and (why := why_unwanted(record)):
+            await self._ledger.settle(record, Skip(why))
+            # Whether it is owed is the next question.
+            return None
         has_invoices = bool((record.razorpay_subscription_id or "").strip())
         if record.state == "skipped" and (record.is_owed or (record.reason == "mandate_missing" and not has_invoices)):
             return record

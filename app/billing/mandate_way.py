@@ -10,7 +10,7 @@ from app.billing.failures import ChargeLater, later
 from app.billing.finding import Finding, doubt, evidence_of, evidence_of_order, from_payment, from_payments, refusal
 from app.billing.ledger import ChargeLedger, Right
 from app.billing.record import ChargeRecord
-from app.billing.settling import Skip
+from app.billing.settling import Skip, why_unwanted
 from app.billing.telling import NOT_CHARGED_IN_TIME
 from app.db.charges import SkipReason
 from app.deliveries.days import end_of_day
@@ -212,10 +212,8 @@ class MandateWay:
 
 
 def _why_unwanted(record: ChargeRecord) -> SkipReason | None:
-    if not record.has_customer:
-        return "customer_inactive"
-    if not record.is_active:
-        return "subscription_inactive"
+    if why := why_unwanted(record):
+        return why
     if record.mandate_token_id is None:
         return "mandate_missing"
     return "phone_invalid" if payer_phone(record.phone) is None else None

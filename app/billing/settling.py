@@ -162,6 +162,13 @@ def may_still_be_paid(record: ChargeRecord, now: datetime, reason: str | None = 
     return can_have_been_tried and now < (record.refused_at or now) + LATE_AUTHORISATION + _LEEWAY
 
 
+def why_unwanted(record: ChargeRecord) -> SkipReason | None:
+    """Why a planned charge is to be given up: its customer wants no deliveries any more, or may have none."""
+    if not record.has_customer:
+        return "customer_inactive"
+    return None if record.is_active else "subscription_inactive"
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
     reason: str | None

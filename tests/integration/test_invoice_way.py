@@ -254,6 +254,27 @@ class TestOwed:
         assert [task for (task,) in jobs] == ["process_single_subscription"]
         assert (charged.state, charged.reason, charged.is_owed) == ("skipped", "run_paused", True)
 
+    @pytest.mark.parametrize(
+        ("change", "reason", "told"),
+        [
+            ("UPDATE users SET is_active = false WHERE role = 'consumer'", "customer_inactive", False),
+            ("UPDATE subscriptions SET status = 'paused'", "subscription_inactive", True),
+        ],
+    )
+    async def test_what_is_not_wanted_any_more_once_it_is_planned(
+        self, shop: ChargingShop, change: str, reason: str, *, told: bool
+    ) -> None:
+        bill(shop)
+        await shop.plan()
+        await shop.shop.sql(change)
+
+        charged = await shop.charge()
+
+        assert (charged.state, charged.reason, charged.is_owed) == ("skipped", reason, True)
+        assert charged.units_held == 0
+        assert bool(await shop.told()) == told
+        assert await shop.shop.stock() == {1: shop.start_stock}
+
     async def test_is_looked_for_only_while_its_invoice_may_be_paid(self, shop: ChargingShop) -> None:
         bill(shop, paid=False)
         await shop.shop.sql("UPDATE products SET stock_quantity = 0")

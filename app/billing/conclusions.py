@@ -127,7 +127,7 @@ class ConclusionWriter:
         periods = [rows.of_period(each.before, each.period) for each in settlements if each.period]
         if periods:
             await session.execute(statements.KEEP_PERIODS, {"periods": rows.as_json(periods)})
-            await session.execute(statements.OWE, {"periods": rows.as_json(periods)})
+            await session.execute(statements.OWE, {"periods": rows.as_json(periods), "task": self._terms.charging})
         if freed := [each.before for each in settlements if each.frees_token]:
             ended = {"tokens": [each.token_id for each in freed], "keys": [str(each.key) for each in freed]}
             await session.execute(statements.WAKE, {**ended, "task": self._terms.charging})

@@ -9,7 +9,7 @@ from app.billing.failures import later
 from app.billing.finding import BilledPeriod, Finding, doubt
 from app.billing.ledger import ChargeLedger
 from app.billing.record import ChargeRecord
-from app.billing.settling import Skip, why_unwanted
+from app.billing.settling import CHARGES_NO_MORE, Skip, why_unwanted
 from app.deliveries.decisions import STEP_DAYS
 from app.errors import NotDone
 from app.india import INDIA
@@ -68,7 +68,7 @@ class InvoiceWay:
             case Standing.REFUSED if invoice is not None and invoice.status in ("expired", "cancelled", "deleted"):
                 reason = "invoice_cancelled"
             case Standing.REFUSED:
-                reason = "subscription_charges_no_more"
+                reason = CHARGES_NO_MORE
             case Standing.UNKNOWN:
                 reason = "invoice_partially_paid"
             case _:

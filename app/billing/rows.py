@@ -59,6 +59,7 @@ def of_period(record: ChargeRecord, period: BilledPeriod) -> Mapping[str, Any]:
         "amount": str(rupees_of(period.amount)),
         "first": period.first,
         "end": period.end,
+        "found_by": record.delivery_date,
     }
 
 

@@ -23,6 +23,8 @@ _LEEWAY: Final = timedelta(hours=2)
 # How late a look may be; then its job has failed.
 _LOST_AFTER: Final = timedelta(hours=1)
 ASKED_IN_VAIN: Final = "asked_in_vain"
+# Razorpay debits nothing more for its subscription by itself; the customer may still pay the invoice.
+CHARGES_NO_MORE: Final = "subscription_charges_no_more"
 _OWED: Final = "Paid after the delivery had been given up: not to be delivered before somebody has looked at it."
 _LEADS_TO: Final[dict[Standing, ChargeState]] = {
     Standing.CAPTURED: "captured",
@@ -321,6 +323,9 @@ def _next_look(
     # The invoice of what was skipped may be paid later.
     if is_open or (state == "skipped" and finding.standing in (Standing.PENDING, Standing.UNKNOWN)):
         wait = follow_ups[record.looks] if record.looks < len(follow_ups) else None
-    elif state == "refused" and may_still_be_paid(record, now + _LATE_LOOKS_EVERY, finding.reason):
+    elif state == "refused" and (
+        may_still_be_paid(record, now + _LATE_LOOKS_EVERY, finding.reason)
+        or (finding.reason == CHARGES_NO_MORE and now < (record.refused_at or now) + sum(follow_ups, timedelta()))
+    ):
         wait = _LATE_LOOKS_EVERY
     return (record.looks, None) if wait is None else (record.looks + 1, now + wait)

@@ -159,13 +159,30 @@ KEEP_PERIODS = text("""
     ORDER BY razorpay_payment_id
     ON CONFLICT (razorpay_payment_id) DO NOTHING
 """)
-# Skipped and paid for: what was missed as well as what there was no milk for.
+# What else there is of a window that turns out to be paid. What was skipped is owed: what was missed as well as what
+# there was no milk for. What was refused, or asked about in vain, is asked about again, once for each of the window's
+# deliveries that finds the window paid.
 OWE = text("""
+    WITH of_window AS MATERIALIZED (
+        SELECT c.delivery_date, c.subscription_id, c.state, found_by
+        FROM jsonb_to_recordset(CAST(:periods AS jsonb)) AS period (
+            subscription_id integer, first date, "end" date, found_by date
+        )
+        CROSS JOIN LATERAL generate_series(first, "end" - 1, interval '1 day') AS each
+        JOIN tasks.charges c ON c.delivery_date = CAST(each AS date) AND c.subscription_id = period.subscription_id
+        WHERE c.way = 'invoice' AND c.state IN ('skipped', 'refused', 'pending', 'unknown') AND NOT c.is_owed
+    ), asked AS (
+        INSERT INTO tasks.outbox (task, kwargs, key)
+        SELECT CAST(:task AS text),
+            jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
+            concat_ws(':', 'delivery', subscription_id, delivery_date, 'paid', found_by)
+        FROM of_window WHERE state <> 'skipped' ORDER BY subscription_id, delivery_date
+        ON CONFLICT (key) DO NOTHING
+    )
     UPDATE tasks.charges c SET is_owed = true
-    FROM jsonb_to_recordset(CAST(:periods AS jsonb)) AS period (subscription_id integer, first date, "end" date)
-    CROSS JOIN LATERAL generate_series(first, "end" - 1, interval '1 day') AS each
-    WHERE c.delivery_date = CAST(each AS date) AND c.subscription_id = period.subscription_id
-        AND c.way = 'invoice' AND c.state = 'skipped' AND NOT c.is_owed
+    FROM of_window
+    WHERE c.delivery_date = of_window.delivery_date AND c.subscription_id = of_window.subscription_id
+        AND c.state = 'skipped' AND NOT c.is_owed
 """)
 ENQUEUE = text("""
     INSERT INTO tasks.outbox (task, kwargs, key, not_before)

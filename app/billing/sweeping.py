@@ -6,7 +6,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.charges import OPEN_STATES
+from app.db.charges import ChargeState
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
 from app.deliveries.days import end_of_day
@@ -18,11 +18,12 @@ SWEEPING: Final = "sweep_charges"
 PAGE = 2000
 # How late the next look at a charge may be; then its job has failed.
 _LATE = timedelta(hours=1)
+# At which its job still is; what is pending or unknown is looked at when its time comes.
+_UNSETTLED: Final[tuple[ChargeState, ...]] = ("planned", "notified", "submitting")
 _SWEEP = text(f"""
     WITH left_behind AS (
         SELECT subscription_id, delivery_date FROM tasks.charges
-        WHERE delivery_date = :day AND subscription_id > :after AND state IN {OPEN_STATES}
-            AND (state IN ('planned', 'notified', 'submitting') OR next_look_at < :late)
+        WHERE delivery_date = :day AND subscription_id > :after AND (state IN {_UNSETTLED} OR next_look_at < :late)
         ORDER BY subscription_id LIMIT :most
     ), enqueued AS (
         INSERT INTO tasks.outbox (task, kwargs, key)
@@ -33,6 +34,13 @@ _SWEEP = text(f"""
         ON CONFLICT (key) DO NOTHING
     )
     SELECT count(*), max(subscription_id) FROM left_behind
+""")  # noqa: S608 -- our own states
+# Looks can be lost as well, of what is open and of what was refused or skipped and may turn out to be paid.
+_IS_LEFT = text(f"""
+    SELECT EXISTS (
+        SELECT FROM tasks.charges
+        WHERE delivery_date = :day AND (state IN {_UNSETTLED} OR next_look_at IS NOT NULL)
+    )
 """)  # noqa: S608 -- our own states
 _HAVE_SWEPT = text("""
     INSERT INTO tasks.outbox (task, kwargs, key, not_before)
@@ -69,3 +77,9 @@ async def sweep(database: Database, day: date, now: datetime) -> int:
         if count < PAGE:
             return total
         after = last
+
+
+async def is_left(database: Database, day: date) -> bool:
+    """Whether any charge of that day is still to be moved, now or by a look that is to come."""
+    async with database.session() as session:
+        return bool(await session.scalar(_IS_LEFT, {"day": day}))

@@ -18,7 +18,7 @@ from app.notify.run_report import outcomes
 from app.settings import Settings
 from app.tasks.owner_mail import send_run_report_task
 from app.tasks.registry import task
-from app.tasks.sweeping import SWEPT_FOR
+from app.tasks.sweeping import swept_for
 
 # Its outcomes are what a report is sent for: not that a product has another name by now, or a run is held.
 _OUTCOMES = ("outcomes", "not_charged_in_time", "skipped", "open", "owed", "paused", "billed_on")
@@ -27,7 +27,7 @@ _OUTCOMES = ("outcomes", "not_charged_in_time", "skipped", "open", "owed", "paus
 def closing_after(follow_ups: Sequence[timedelta]) -> timedelta:
     """How long after the end of a day its open charges have been asked about: by the looks that `follow_ups` leave to
     them and, where those failed, by the sweeps; a day more for what was late."""
-    return max(sum(follow_ups, timedelta()), SWEPT_FOR) + timedelta(days=1)
+    return swept_for(follow_ups) + timedelta(days=1)
 
 
 class ReportResult(TypedDict):

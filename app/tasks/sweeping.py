@@ -1,18 +1,27 @@
 """Taking up again the charges of a day that its jobs have left behind."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from app import outbox
-from app.billing.sweeping import sweep
+from app.billing.settling import LATE_AUTHORISATION
+from app.billing.sweeping import is_left, sweep
 from app.db.clock import database_time
 from app.db.engine import Database
 from app.deliveries.days import DeliveryDay, end_of_day
 from app.jobs.context import Context
 from app.jobs.queues import Queue
+from app.settings import Settings
 from app.tasks.registry import task
 
-# How long a charge that stays open is taken up day by day; then it waits for a person.
-SWEPT_FOR = timedelta(days=7)
+# For looks that are lost, each of which puts off those after it.
+_LEEWAY = timedelta(days=2)
+
+
+def swept_for(follow_ups: Sequence[timedelta]) -> timedelta:
+    """How long after the end of its day a charge is taken up day by day: while there are looks by these waits, and at
+    what was refused by the last of them. Then it waits for a person."""
+    return sum(follow_ups, LATE_AUTHORISATION + _LEEWAY)
 
 
 @task(queue=Queue.SUBSCRIPTIONS, visible={"delivery_date"})
@@ -23,9 +32,8 @@ async def sweep_charges(ctx: Context, delivery_date: DeliveryDay) -> int:
         now = await database_time(session)
     if now < ends_at:
         return 0
-    count = await sweep(database, delivery_date, now)
-    if count and now < ends_at + SWEPT_FOR:
-        # Their jobs can fail, too.
+    if now < ends_at + swept_for(ctx[Settings].charge_follow_ups) and await is_left(database, delivery_date):
+        # Before anything else, as this job can fail, too.
         again = now + timedelta(days=1)
         async with database.session() as session:
             await outbox.add(
@@ -35,4 +43,4 @@ async def sweep_charges(ctx: Context, delivery_date: DeliveryDay) -> int:
                 not_before=again,
                 delivery_date=delivery_date,
             )
-    return count
+    return await sweep(database, delivery_date, now)

@@ -78,16 +78,20 @@ async def test_a_run_that_ends_has_the_owner_told_of_stock_and_reminds_and_repor
         None,
         None,
         None,
-        run.finished_at + timedelta(days=8),
+        run.finished_at + timedelta(days=6),
         run.finished_at + timedelta(hours=2),
     ]
 
 
 @pytest.mark.parametrize(
-    ("follow_ups", "days"), [([timedelta(days=7)] * 3, 22), ([timedelta(minutes=5), timedelta(days=1)], 8)]
+    ("follow_ups", "wait"),
+    [
+        ([timedelta(days=7)] * 3, timedelta(days=27)),
+        ([timedelta(minutes=5), timedelta(days=1)], timedelta(days=7, minutes=5)),
+    ],
 )
 async def test_the_closing_report_waits_for_the_last_look_and_sweep(
-    shop: DeliveryShop, follow_ups: Sequence[timedelta], days: int
+    shop: DeliveryShop, follow_ups: Sequence[timedelta], wait: timedelta
 ) -> None:
     [(today,)] = await shop.sql("SELECT current_date + 1")
     await shop.open(1)
@@ -95,7 +99,7 @@ async def test_the_closing_report_waits_for_the_last_look_and_sweep(
     await shop.run(today, news=RunNews([], follow_ups))
 
     [closing] = [job for job in await shop.jobs() if job.key == f"report:{today}:closing"]
-    assert closing.not_before == end_of_day(today) + timedelta(days=days)
+    assert closing.not_before == end_of_day(today) + wait
 
 
 @pytest.mark.parametrize("stopped_by", [None, "brake", "person"])

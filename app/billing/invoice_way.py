@@ -39,8 +39,8 @@ class InvoiceWay:
             await self._ledger.settle(record, Skip(why))
             # Whether it is owed is the next question.
             return None
-        has_invoices = bool((record.razorpay_subscription_id or "").strip())
-        if record.state == "skipped" and (record.is_owed or (record.reason == "mandate_missing" and not has_invoices)):
+        has_no_invoices = record.reason == "mandate_missing" and not (record.razorpay_subscription_id or "").strip()
+        if record.state == "skipped" and (record.is_owed or record.is_made_up or has_no_invoices):
             return record
         try:
             finding = await self._found(record)

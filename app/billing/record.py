@@ -29,7 +29,8 @@ class ChargeKey(NamedTuple):
 class ChargeRecord:
     """A row of `tasks.charges`, and what the shop knows of its subscription by now.
 
-    `is_active` tells it of the subscription, `has_customer` of its customer.
+    `is_made_up`: it was missed, and comes on another day. `is_active` tells it of the subscription, `has_customer` of
+    its customer.
     What is None of `order_*`, of `mandate_*` and of the last ones does not exist (any more). The address is that of the
     order, where there is one.
     """
@@ -45,6 +46,7 @@ class ChargeRecord:
     reason: str | None
     units_held: int
     is_owed: bool
+    is_made_up: bool
     razorpay_order_id: GatewayOrderId | None
     razorpay_payment_id: GatewayPaymentId | None
     razorpay_invoice_id: InvoiceId | None
@@ -94,7 +96,8 @@ class ChargeRecord:
 
 _COLUMNS = """
     SELECT c.delivery_date, c.subscription_id, c.user_id, c.product_id, c.way, c.amount_paise, c.receipt, c.state,
-        c.reason, c.units_held, c.is_owed, c.razorpay_order_id, c.razorpay_payment_id, c.razorpay_invoice_id,
+        c.reason, c.units_held, c.is_owed, coalesce(c.answer ? 'made_up_on', false) AS is_made_up,
+        c.razorpay_order_id, c.razorpay_payment_id, c.razorpay_invoice_id,
         o.id AS order_id, CAST(o.order_status AS text) AS order_status, c.token_id, c.payer, c.paying_since, c.looks,
         c.next_look_at, c.refused_at,
         m.customer_id AS mandate_customer_id, m.token_id AS mandate_token_id, m.method AS mandate_method,

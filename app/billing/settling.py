@@ -272,7 +272,7 @@ def _owed(
     record: ChargeRecord, finding: Finding, terms: SettlingTerms, now: datetime, look: int | None
 ) -> Settlement | None:
     """What was skipped within a window that is paid for, or may still be."""
-    if record.is_owed:
+    if record.is_owed or record.is_made_up:
         return None
     is_owed = finding.period is not None
     if is_owed:

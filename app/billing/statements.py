@@ -160,8 +160,8 @@ KEEP_PERIODS = text("""
     ON CONFLICT (razorpay_payment_id) DO NOTHING
 """)
 # What else there is of a window that turns out to be paid. What was skipped is owed: what was missed as well as what
-# there was no milk for. What was refused, or asked about in vain, is asked about again, once for each of the window's
-# deliveries that finds the window paid.
+# there was no milk for, but not what is made up for. What was refused, or asked about in vain, is asked about again,
+# once for each of the window's deliveries that finds it paid.
 OWE = text("""
     WITH of_window AS MATERIALIZED (
         SELECT c.delivery_date, c.subscription_id, c.state, found_by
@@ -171,6 +171,7 @@ OWE = text("""
         CROSS JOIN LATERAL generate_series(first, "end" - 1, interval '1 day') AS each
         JOIN tasks.charges c ON c.delivery_date = CAST(each AS date) AND c.subscription_id = period.subscription_id
         WHERE c.way = 'invoice' AND c.state IN ('skipped', 'refused', 'pending', 'unknown') AND NOT c.is_owed
+            AND NOT coalesce(c.answer ? 'made_up_on', false)
     ), asked AS (
         INSERT INTO tasks.outbox (task, kwargs, key)
         SELECT CAST(:task AS text),

@@ -77,6 +77,7 @@ class Charge(OwnTable):
 
     Whose and what it is, the way and the amount stay as they were planned. `units_held` is what it has taken from the
     product's stock and not given back. `answer` is what moved it last; each move is kept as a ChargeEvent by itself.
+    That of a delivery that was missed and comes on another day is `{"made_up_on": day}`.
     `is_owed`: paid for and not delivered, a matter for a person.
 
     Only the attempt whose word `payer` is may ask the gateway to take the money, and once: it has had that right since

@@ -56,18 +56,25 @@ DECISIONS = f"""
             s.next_delivery_date AS since, {_step("s.plan_frequency")} AS step
         FROM subscriptions s WHERE s.id = ANY(CAST(:ids AS integer[])) AND {IS_DUE}
     ), days AS (
-        SELECT due.*, CAST(:date AS date) AS delivery_date, false AS is_missed FROM due
+        SELECT due.*, CAST(:date AS date) AS delivery_date, false AS is_missed, CAST(NULL AS date) AS made_up_on
+        FROM due
         WHERE (CAST(:date AS date) - since) % step = 0
             OR CAST(:delivers_once AS boolean) AND CAST(:missed_before AS date) = CAST(:date AS date)
         UNION ALL
-        SELECT due.*, since + nth * step, true
+        -- What comes on a date that is not of its cadence comes for the last one missed.
+        SELECT due.*, since + nth * step, true, CASE
+            WHEN CAST(:delivers_once AS boolean) AND CAST(:missed_before AS date) = CAST(:date AS date)
+                AND (CAST(:date AS date) - since) % step <> 0 AND nth = (CAST(:date AS date) - since) / step
+                THEN CAST(:date AS date)
+        END
         FROM due CROSS JOIN LATERAL generate_series(
             greatest(0, (CAST(:date AS date) - {MISSED_KEPT_DAYS} - since + step - 1) / step),
             (CAST(:missed_before AS date) - 1 - since) / step
         ) AS nth
         WHERE since < CAST(:missed_before AS date)
     ), priced AS (
-        SELECT days.id AS subscription_id, days.delivery_date, days.is_missed, days.user_id, days.product_id,
+        SELECT days.id AS subscription_id, days.delivery_date, days.is_missed, days.made_up_on, days.user_id,
+            days.product_id,
             p.stock_quantity - coalesce(given.units, 0) AS stock,
             CASE WHEN m.subscription_id IS NULL THEN 'invoice' ELSE 'mandate' END AS way,
             coalesce(n.amount_paise, CASE price WHEN 'NaN' THEN 0 ELSE CAST(price * 100 AS bigint) END) AS amount_paise,
@@ -111,7 +118,7 @@ DECISIONS = f"""
     SELECT subscription_id, delivery_date, user_id, product_id, way, amount_paise,
         CASE WHEN reason IS NOT NULL THEN 'skipped' WHEN razorpay_order_id IS NULL THEN 'planned' ELSE 'notified' END
             AS state,
-        reason, razorpay_order_id
+        reason, razorpay_order_id, made_up_on
     FROM decided
 """  # noqa: S608 -- our own numbers
 # Of these what the run of :date would charge, as far as can be told before the day. Stock is a matter of the day
@@ -123,7 +130,10 @@ EXPECTED = f"""
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A delivery that is to be charged, or skipped for a reason. One that is charged is one unit of its product."""
+    """A delivery that is to be charged, or skipped for a reason. One that is charged is one unit of its product.
+
+    `made_up_on` is when one comes that was missed.
+    """
 
     subscription_id: SubscriptionId
     delivery_date: date
@@ -134,6 +144,7 @@ class Decision:
     state: ChargeState
     reason: SkipReason | None
     razorpay_order_id: str | None
+    made_up_on: date | None
 
     @classmethod
     def of(cls, row: "Row[*tuple[object, ...]]") -> "Decision":

@@ -27,7 +27,7 @@ _WRITE = text(
     f"""
     WITH decided AS MATERIALIZED ({DECISIONS}), written AS (
         INSERT INTO tasks.charges (delivery_date, subscription_id, user_id, product_id, way, amount_paise, receipt,
-            state, reason, units_held, razorpay_order_id)
+            state, reason, units_held, razorpay_order_id, answer)
         SELECT delivery_date, subscription_id, user_id, product_id, way, amount_paise,
             -- A receipt finds one order. That of a notice for another mandate or product has the plain one already, or
             -- may have it without our having heard of it.
@@ -39,17 +39,19 @@ _WRITE = text(
                             IS DISTINCT FROM (m.token_id, decided.product_id, decided.amount_paise)
                 ) THEN '{OWN}' ELSE '' END,
             state, reason, CASE state WHEN 'skipped' THEN 0 ELSE 1 END,
-            CASE state WHEN 'notified' THEN razorpay_order_id END
+            CASE state WHEN 'notified' THEN razorpay_order_id END,
+            CASE WHEN made_up_on IS NOT NULL THEN jsonb_build_object('made_up_on', made_up_on) END
         FROM decided ORDER BY delivery_date, subscription_id
         ON CONFLICT (delivery_date, subscription_id) DO NOTHING
-        RETURNING subscription_id, delivery_date, user_id, product_id, amount_paise, state, reason, way
+        RETURNING subscription_id, delivery_date, user_id, product_id, amount_paise, state, reason, way, answer
     ), enqueued AS (
         INSERT INTO tasks.outbox (task, kwargs, key)
         SELECT CAST(:task AS text),
             jsonb_build_object('subscription_id', subscription_id, 'delivery_date', delivery_date),
             concat_ws(':', 'delivery', subscription_id, delivery_date, CASE state WHEN 'skipped' THEN 'owed' END)
-        -- What is skipped may be paid for by an invoice all the same, and is owed then.
-        FROM written WHERE state <> 'skipped' OR way = 'invoice' AND reason <> 'mandate_missing'
+        -- What is skipped may be paid for by an invoice all the same, and is owed then, unless it is made up for.
+        FROM written
+        WHERE state <> 'skipped' OR way = 'invoice' AND reason <> 'mandate_missing' AND answer IS NULL
         ORDER BY subscription_id
         ON CONFLICT (key) DO NOTHING
     ), skips AS (

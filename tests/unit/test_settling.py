@@ -49,6 +49,7 @@ def charge(state: ChargeState, **others: Any) -> ChargeRecord:
         "reason": "told" if state in ("refused", "unknown", "skipped") else None,
         "units_held": int(state in HOLDING),
         "is_owed": False,
+        "is_made_up": False,
         "razorpay_order_id": GatewayOrderId("order_1"),
         "razorpay_payment_id": GatewayPaymentId("pay_1") if has_order or state == "refused" else None,
         "razorpay_invoice_id": None,

@@ -10,6 +10,7 @@ from app.db import (  # noqa: F401
     letters,
     mandates,
     outbox,
+    paid_periods,
     provider_outages,
     reminders,
     schedules,

@@ -54,6 +54,8 @@ def of_settlement(each: Settlement) -> Mapping[str, Any]:
 def of_period(record: ChargeRecord, period: BilledPeriod) -> Mapping[str, Any]:
     return {
         "subscription_id": record.subscription_id,
+        "razorpay_subscription_id": record.razorpay_subscription_id,
+        "razorpay_invoice_id": period.invoice_id,
         "razorpay_payment_id": period.payment_id,
         "razorpay_order_id": period.order_id,
         "amount": str(rupees_of(period.amount)),

@@ -149,13 +149,29 @@ SETTLE = text("""
     WHERE c.delivery_date = settled.delivery_date AND c.subscription_id = settled.subscription_id
     RETURNING c.delivery_date, c.subscription_id, c.order_id
 """)
-# One payment of many deliveries, whichever of them comes first.
+# One payment of many deliveries, whichever of them comes first, and what it is for.
 KEEP_PERIODS = text("""
+    WITH period AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(CAST(:periods AS jsonb)) AS period (
+            subscription_id integer, razorpay_subscription_id text, razorpay_invoice_id text, razorpay_payment_id text,
+            razorpay_order_id text, amount numeric(10, 2), first date, "end" date
+        )
+    ), kept AS (
+        INSERT INTO tasks.paid_periods AS known (subscription_id, razorpay_subscription_id, razorpay_invoice_id,
+            first_date, end_date)
+        SELECT DISTINCT ON (subscription_id) subscription_id, period.razorpay_subscription_id,
+            period.razorpay_invoice_id, first, "end"
+        FROM period LEFT JOIN tasks.paid_periods k USING (subscription_id)
+        WHERE k.end_date IS NULL OR k.end_date < "end" OR k.razorpay_subscription_id <> period.razorpay_subscription_id
+        ORDER BY subscription_id, "end" DESC
+        ON CONFLICT (subscription_id) DO UPDATE SET razorpay_subscription_id = excluded.razorpay_subscription_id,
+            razorpay_invoice_id = excluded.razorpay_invoice_id, first_date = excluded.first_date,
+            end_date = excluded.end_date
+        WHERE known.end_date < excluded.end_date OR known.razorpay_subscription_id <> excluded.razorpay_subscription_id
+    )
     INSERT INTO payments (subscription_id, razorpay_payment_id, razorpay_order_id, amount, status)
     SELECT DISTINCT ON (razorpay_payment_id) subscription_id, razorpay_payment_id, razorpay_order_id, amount, 'paid'
-    FROM jsonb_to_recordset(CAST(:periods AS jsonb)) AS period (
-        subscription_id integer, razorpay_payment_id text, razorpay_order_id text, amount numeric(10, 2)
-    )
+    FROM period
     ORDER BY razorpay_payment_id
     ON CONFLICT (razorpay_payment_id) DO NOTHING
 """)

@@ -76,7 +76,8 @@ DECISIONS = f"""
         SELECT days.id AS subscription_id, days.delivery_date, days.is_missed, days.made_up_on, days.user_id,
             days.product_id,
             p.stock_quantity - coalesce(given.units, 0) AS stock,
-            CASE WHEN m.subscription_id IS NULL THEN 'invoice' ELSE 'mandate' END AS way,
+            CASE WHEN m.subscription_id IS NULL OR paid.subscription_id IS NOT NULL THEN 'invoice' ELSE 'mandate' END
+                AS way,
             coalesce(n.amount_paise, CASE price WHEN 'NaN' THEN 0 ELSE CAST(price * 100 AS bigint) END) AS amount_paise,
             n.razorpay_order_id, m.max_amount, m.expires_at, u.is_active AS has_customer, p.is_active AS has_product,
             a.user_id = days.user_id AS has_address, btrim(days.razorpay_subscription_id) <> '' AS has_invoices
@@ -88,10 +89,15 @@ DECISIONS = f"""
             SELECT CASE u.role WHEN 'distributor' THEN p.distributor_price ELSE p.consumer_price END AS price
         ) AS of_role
         LEFT JOIN tasks.mandates m ON m.subscription_id = days.id
+        -- What an invoice has paid for is not debited from a mandate that came later.
+        LEFT JOIN tasks.paid_periods paid
+            ON paid.subscription_id = days.id AND paid.razorpay_subscription_id = days.razorpay_subscription_id
+            AND days.delivery_date >= paid.first_date AND days.delivery_date < paid.end_date
         -- What is announced of another product, or from another mandate's token, is good for nothing.
         LEFT JOIN tasks.debit_notices n
             ON n.delivery_date = days.delivery_date AND n.subscription_id = days.id AND m.subscription_id IS NOT NULL
             AND n.product_id = days.product_id AND (n.token_id IS NULL OR n.token_id = m.token_id)
+            AND paid.subscription_id IS NULL
         LEFT JOIN unnest(CAST(:given_products AS integer[]), CAST(:given_units AS integer[]))
             AS given (product_id, units) ON given.product_id = days.product_id
         WHERE NOT EXISTS (
@@ -105,8 +111,8 @@ DECISIONS = f"""
             WHEN NOT has_address THEN 'address_missing'
             WHEN amount_paise < {LEAST_PAISE} THEN 'price_too_low'
             WHEN way = 'invoice' AND NOT has_invoices THEN 'mandate_missing'
-            WHEN expires_at <= CAST(:date AS timestamptz) THEN 'mandate_expired'
-            WHEN max_amount * 100 < amount_paise THEN 'mandate_too_small'
+            WHEN way = 'mandate' AND expires_at <= CAST(:date AS timestamptz) THEN 'mandate_expired'
+            WHEN way = 'mandate' AND max_amount * 100 < amount_paise THEN 'mandate_too_small'
         END AS fault
         FROM priced
     ), ranked AS (

@@ -40,7 +40,10 @@ _ROWS = """
             CAST(:day AS date), n
         FROM generate_series(1, CAST(:count AS integer)) n
 """
-_EVERYTHING = "TRUNCATE users, categories, tasks.charges, tasks.charge_events, tasks.mandates, tasks.debit_notices,"
+_EMPTY = """
+    TRUNCATE users, categories, tasks.charges, tasks.charge_events, tasks.mandates, tasks.debit_notices,
+        tasks.paid_periods, tasks.outbox, tasks.subscription_runs CASCADE
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class DeliveryShop:
         """Daily subscriptions that are due on DAY, and nothing else, whatever was there."""
         names = {"count": count, "products": products, "stock": stock, "day": DAY}
         async with self.database.session() as session:
-            await session.execute(text(f"{_EVERYTHING} tasks.outbox, tasks.subscription_runs CASCADE"))
+            await session.execute(text(_EMPTY))
             for statement in _ROWS.split(";"):
                 asked = {name: value for name, value in names.items() if f":{name} " in statement}
                 await session.execute(text(statement), asked)

@@ -1,7 +1,7 @@
 """Deliveries of subscriptions that Razorpay debits by itself, settled by their invoices."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,15 +10,11 @@ import pytest
 from app.deliveries import runs
 from app.dev.fakes.faults import Breakage, Failure
 from app.dev.fakes.inbox import Provider
-from app.dev.fakes.razorpay_books import Invoice, Subscription
 from app.dev.postgres import EmbeddedPostgres
 from app.errors import Unavailable
-from app.india import INDIA
 from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop
 from tests.integration.delivery_shop import DAY, ONE_DAY
-
-MONDAY = DAY
-WEEK = 7 * ONE_DAY
+from tests.integration.invoice_shop import MONDAY, WEEK, bill, open_by_invoices
 
 
 @pytest.fixture(scope="module")
@@ -29,28 +25,8 @@ async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> A
 
 @pytest.fixture
 async def shop(opened: ChargingShop) -> ChargingShop:
-    """A daily subscription of Razorpay's own, without any invoice yet."""
-    await opened.open(notices=False)
-    await opened.shop.sql("DELETE FROM tasks.mandates")
-    opened.fakes.razorpay.books.subscriptions["sub_1"] = Subscription(id="sub_1", customer_id="cust_1")
+    await open_by_invoices(opened)
     return opened
-
-
-def in_india(day: date, at: time = time()) -> datetime:
-    return datetime.combine(day, at, INDIA)
-
-
-def bill(
-    shop: ChargingShop, *, amount: int = 7 * PRICE, paid: bool = True, first: date = MONDAY, at: time = time()
-) -> Invoice:
-    subscription = shop.fakes.razorpay.books.subscriptions["sub_1"]
-    return shop.fakes.razorpay.books.issue(
-        subscription,
-        amount=amount,
-        billing_start=in_india(first, at),
-        billing_end=in_india(first + WEEK, at),
-        paid=paid,
-    )
 
 
 async def test_each_day_of_a_paid_week_is_an_order_and_the_week_one_payment(shop: ChargingShop) -> None:
@@ -285,74 +261,6 @@ class TestOwed:
         charged = await shop.look()
 
         assert (charged.is_owed, (await shop.one()).next_look_at) == (False, None)
-
-
-class TestPaidLater:
-    """Given up, or asked about in vain, until the customer paid the invoice after all."""
-
-    async def test_what_was_refused_is_owed_once_another_day_finds_its_week_paid(self, shop: ChargingShop) -> None:
-        invoice = bill(shop, paid=False)
-        shop.fakes.razorpay.books.subscriptions["sub_1"].status = "halted"
-        await shop.plan()
-        assert (await shop.charge()).state == "refused"
-        shop.fakes.razorpay.books.subscriptions["sub_1"].status = "active"
-        shop.fakes.razorpay.books.pay(invoice)
-
-        asked = await charge_next_day(shop, DAY + ONE_DAY)
-
-        assert asked == ["delivery:1:2026-03-02:paid:2026-03-03"]
-        charged = await shop.charge()
-        assert (charged.state, charged.is_owed, charged.units_held) == ("captured", True, 0)
-
-    async def test_what_was_asked_about_in_vain_is_settled(self, shop: ChargingShop) -> None:
-        invoice = bill(shop, paid=False)
-        await shop.plan()
-        await shop.charge()
-        while (await shop.one()).next_look_at is not None:
-            await shop.look()
-        shop.fakes.razorpay.books.pay(invoice)
-
-        asked = await charge_next_day(shop, DAY + 6 * ONE_DAY)
-
-        assert asked == ["delivery:1:2026-03-02:paid:2026-03-08"]
-        assert (await shop.charge()).state == "captured"
-        assert await shop.faults() == []
-
-    async def test_what_was_refused_is_looked_at_for_some_days_though_nothing_else_is_in_its_window(
-        self, shop: ChargingShop
-    ) -> None:
-        invoice = bill(shop, amount=PRICE, paid=False)
-        await shop.shop.sql("UPDATE subscriptions SET plan_frequency = 'weekly'")
-        shop.fakes.razorpay.books.subscriptions["sub_1"].status = "halted"
-        await shop.plan()
-        assert (await shop.charge()).state == "refused"
-        assert (await shop.look()).state == "refused"
-        shop.fakes.razorpay.books.subscriptions["sub_1"].status = "active"
-        shop.fakes.razorpay.books.pay(invoice)
-
-        charged = await shop.look()
-
-        assert (charged.state, charged.is_owed) == ("captured", True)
-
-    async def test_what_was_refused_is_not_looked_at_for_ever(self, shop: ChargingShop) -> None:
-        bill(shop, paid=False)
-        shop.fakes.razorpay.books.subscriptions["sub_1"].status = "halted"
-        await shop.plan()
-        await shop.charge()
-
-        while (await shop.one()).next_look_at is not None:
-            await shop.look()
-
-        assert timedelta(days=5) <= shop.now - MIDNIGHT <= timedelta(days=8)
-
-
-async def charge_next_day(shop: ChargingShop, day: date) -> list[str]:
-    """Its delivery is captured; the jobs by which others of its window are asked about."""
-    shop.now = datetime.combine(day, time(), UTC)
-    await shop.shop.run(day)
-    assert (await shop.charge(1, day)).state == "captured"
-    jobs = await shop.shop.jobs()
-    return [job.key for job in jobs if job.key and ":paid:" in job.key]
 
 
 @pytest.mark.parametrize(

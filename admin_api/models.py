@@ -55,12 +55,8 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("is no time that can be told in UTC") from None
 
 
-Time = Annotated[
-    AwareDatetime,
-    BeforeValidator(_written_as_time),
-    AfterValidator(_in_utc),
-    Field(examples=["2026-03-05T00:00:00Z"]),
-]
+AnyTime = Annotated[AwareDatetime, BeforeValidator(_written_as_time)]
+Time = Annotated[AnyTime, AfterValidator(_in_utc), Field(examples=["2026-03-05T00:00:00Z"])]
 
 
 class Strict(BaseModel):
@@ -79,7 +75,7 @@ class NewJob(Strict):
     )
 
     kwargs: dict[str, Any] = Field(default_factory=dict)
-    run_at: Time | None = None
+    run_at: AnyTime | None = None
     delay_seconds: float | None = Field(default=None, ge=0, le=LONGEST_DELAY.total_seconds())
     job_id: NewJobId | None = None
 

@@ -431,7 +431,7 @@ async def test_a_reconciliation_is_printed_with_what_can_be_done(settings: Setti
     assert (agreed["deliveries"], agreed["items"]) == ({}, [])
     assert printed.code == 0
     assert printed.out.count("its day is over, and the charge is") == 2
-    assert "asks the gateway and debits nothing" in printed.out
+    assert "asks the gateway first, books what was paid" in printed.out
     assert printed.err == f"{DAY}: 1 planned, 1 submitting; captured Rs 0.00\n"
     away = await CommandLine(as_environment(settings) | {"RAZORPAY_BASE_URL": "http://127.0.0.1:9"})("reconcile")
     assert (away.code, away.out) == (1, "")

@@ -5,11 +5,12 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 
 import asyncpg
 
 from app.db.engine import Database
+from app.india import INDIA
 from app.jobs.pool import JobPool
 from app.tasks import TASKS
 from bench.gateway import LATENCY_SECONDS
@@ -120,7 +121,8 @@ def _targets(count: int, shapes: Mapping[str, Charged]) -> list[Target]:
 
 
 async def _charged(count: int, *, products: int, has_mandates: bool) -> Charged:
-    day = datetime.now(UTC).date()
+    # The day that has begun and is not over yet, at any hour.
+    day = datetime.now(INDIA).date()
     async with AsyncExitStack() as stack:
         database_url = await open_database(stack)
         database = Database(database_url, application_name="indostar bench", pool_size=1)
@@ -130,7 +132,7 @@ async def _charged(count: int, *, products: int, has_mandates: bool) -> Charged:
         environment = {
             "RAZORPAY_BASE_URL": gateway.url,
             "SUBSCRIPTIONS_CONCURRENCY": str(SHAPE.slots),
-            # So that its day is not over in the evening.
+            # Where it begins first.
             "SCHEDULE_TIMEZONE": "Asia/Kolkata",
         }
         trial = await stack.enter_async_context(

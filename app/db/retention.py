@@ -13,7 +13,7 @@ MOST_ROWS_A_STATEMENT = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class OldRows:
+class PagedDelete:
     """A statement that looks at the next `:most` rows in the order of an index.
 
     It deletes those that are over and older than `:before`. Its one row says how many were `deleted`, and under the
@@ -24,15 +24,15 @@ class OldRows:
     start: Mapping[str, Any]
 
 
-async def delete_old(database: Database, rows: OldRows, before: datetime) -> int:
+async def delete_old(database: Database, statement: PagedDelete, before: datetime) -> int:
     """Deletes what is older; returns how many. Raises DatabaseUnavailable."""
     deleted = 0
-    at = rows.start
+    at = statement.start
     while True:
         parameters = {**at, "before": before, "most": MOST_ROWS_A_STATEMENT}
         async with database.autocommit() as connection:
-            last = (await connection.execute(rows.delete_page, parameters)).mappings().first()
+            last = (await connection.execute(statement.delete_page, parameters)).mappings().first()
         if last is None:
             return deleted
         deleted += last["deleted"]
-        at = {name: last[name] for name in rows.start}
+        at = {name: last[name] for name in statement.start}

@@ -7,10 +7,10 @@ from datetime import date
 
 from sqlalchemy import text
 
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 
 # One that was never finished, or is on hold, still waits for a person.
-OLD_SUBSCRIPTION_RUNS = OldRows(
+OLD_SUBSCRIPTION_RUNS = PagedDelete(
     text("""
         WITH page AS (
             SELECT delivery_date,
@@ -31,7 +31,7 @@ OLD_SUBSCRIPTION_RUNS = OldRows(
     {"after_date": date(1, 1, 2)},
 )
 # A date that is yet to come may still be reminded of.
-OLD_REMINDERS = OldRows(
+OLD_REMINDERS = PagedDelete(
     text("""
         WITH page AS (
             SELECT delivery_date, subscription_id, reminded_at < :before AS is_over FROM tasks.reminders

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database, DatabaseUnavailable
 from app.db.leases import Lease
-from app.db.retention import MOST_ROWS_A_STATEMENT, OldRows, delete_old
+from app.db.retention import MOST_ROWS_A_STATEMENT, PagedDelete, delete_old
 from app.history.recovery import FailureRecovery
 from app.jobs.events import EventStream
 
@@ -24,7 +24,7 @@ READABLE_IN_REDIS = timedelta(hours=1)
 
 # A failed job is a dead letter until somebody runs it again or discards it, however old; its payload may lie in the
 # outbox or in Redis. Of one that is not over nothing can have been heard for so long either: it was lost in a gap.
-OLD_JOBS = OldRows(
+OLD_JOBS = PagedDelete(
     text("""
     WITH page AS (
         SELECT job.id, job.enqueued_at,
@@ -84,7 +84,7 @@ class HistoryHousekeeping:
         lease: Lease,
         keep: timedelta,
         recovery: FailureRecovery,
-        others: Sequence[OldRows] = (),
+        others: Sequence[PagedDelete] = (),
         chores: Sequence[Callable[[], Awaitable[None]]] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -93,7 +93,7 @@ class HistoryHousekeeping:
         self._lease = lease
         self._keep = keep
         self._recovery = recovery
-        self._rows = (OLD_JOBS, *others)
+        self._statements = (OLD_JOBS, *others)
         self._chores = chores
         self._clock = clock
 
@@ -111,8 +111,8 @@ class HistoryHousekeeping:
     async def _keep_house(self) -> None:
         now = datetime.fromtimestamp(self._clock(), UTC)
         deleted = 0
-        for rows in self._rows:
-            deleted += await delete_old(self._database, rows, now - self._keep)
+        for statement in self._statements:
+            deleted += await delete_old(self._database, statement, now - self._keep)
         for chore in self._chores:
             await chore()
         # Before the next step: what is on record leaves Redis.

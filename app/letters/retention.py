@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 
-OLD_ENDS = OldRows(
+OLD_ENDS = PagedDelete(
     text("""
         WITH page AS (
             SELECT job_id, enqueued_at, closed_at < :before AND NOT EXISTS (

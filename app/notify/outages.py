@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from app.db.engine import Database, DatabaseUnavailable
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 from app.jobs.breaker_state import BreakerState
 
 log = structlog.stdlib.get_logger(__name__)
@@ -39,7 +39,7 @@ _CLOSE_OTHERS = text("""
     WHERE closed_at IS NULL AND NOT provider = ANY(CAST(:in_use AS text[]))
 """)
 
-OLD_OUTAGES = OldRows(
+OLD_OUTAGES = PagedDelete(
     text("""
         WITH page AS (
             SELECT provider, opened_at, closed_at < :before AS is_over

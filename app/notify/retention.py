@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 
-OLD_MESSAGES = OldRows(
+OLD_MESSAGES = PagedDelete(
     text("""
         WITH page AS (
             SELECT id, created_at, updated_at < :before

@@ -2,10 +2,10 @@
 
 from sqlalchemy import text
 
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 
 # Rows are as old as their ids, but for those that wait for a time of their own: a page or two are looked at in vain.
-OLD_ROWS = OldRows(
+OLD_ROWS = PagedDelete(
     text("""
         WITH page AS (
             SELECT id, created_at < :before AS is_old,

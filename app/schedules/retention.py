@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 
-OLD_RUNS = OldRows(
+OLD_RUNS = PagedDelete(
     text("""
         WITH page AS (
             SELECT schedule, slot, fired_at IS NULL OR EXISTS (

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from app.db.retention import OldRows
+from app.db.retention import PagedDelete
 
-OLD_AUDIT = OldRows(
+OLD_AUDIT = PagedDelete(
     text("""
         WITH page AS (
             SELECT id, at FROM tasks.audit

@@ -22,7 +22,6 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
-    text,
     true,
 )
 from sqlalchemy.exc import DBAPIError
@@ -32,6 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.db.batch_size import BatchSize
 from app.db.engine import Database
 from app.db.old_rows import OldRows
+from app.db.pacing import PacedTransactions
 from app.db.places import Place, Tid, Xid, tid
 
 log = structlog.stdlib.get_logger(__name__)
@@ -41,12 +41,6 @@ PAGES = 2_048
 # Pages of which everything old goes by one statement, until it is known how long that takes.
 FIRST_PAGES = 64
 BEGINNING: Place = (0, 0)
-# Of the time that a batch took, for which nothing is done after it.
-REST = 0.02
-# Who waits for a row that others have (an item of a cart) holds what it has already, and may be what those wait for:
-# far below deadlock_timeout (1 s), it is always us who give way. What a crash of the server takes back is deleted by
-# the next run, so that nobody has to wait for the disk.
-MANNERS = text("SELECT set_config('lock_timeout', '100ms', true), set_config('synchronous_commit', 'off', true)")
 # Source: PostgreSQL, appendix A. PostgreSQL 18 tells RESTRICT (23001) from the other foreign keys.
 FOREIGN_KEY = {"23503", "23001"}
 LOCKED = {"55P03", "40P01"}
@@ -104,8 +98,7 @@ class BatchDeletion:
         self._pages = BatchSize(first=FIRST_PAGES, most=PAGES)
         # Before this place rows are locked, named and only then deleted.
         self._careful_until: Place = BEGINNING
-        self._clock = clock
-        self._rest = rest
+        self._transactions = PacedTransactions(database, clock=clock, rest=rest)
         self._key = rows.table.primary_key.columns[0]
         self._place = literal_column(f"{rows.table.fullname}.ctid", Tid())
         self._oldest_transaction = ""
@@ -122,15 +115,14 @@ class BatchDeletion:
             self._careful_until = (pages, 0)
         after = BEGINNING
         while after[0] < pages:
-            began = self._clock()
             if after < self._careful_until:
+                began = self._transactions.worked
                 rows, after = await self._next_batch(after)
-                self._size.learn(rows, self._clock() - began)
+                self._size.learn(rows, self._transactions.worked - began)
             else:
                 rows, after = await self._next_pages(after)
             if rows:
                 told(self.tally)
-            await self._rest((self._clock() - began) * REST)
         if self.tally.refused:
             log.warning(
                 "deletion.refused",
@@ -154,17 +146,16 @@ class BatchDeletion:
         pages = self._pages.rows
         end = (after[0] + pages, 0)
         statement = delete(self._rows.table).where(self._between(after, end), self._rows.is_old)
-        began = self._clock()
+        began = self._transactions.worked
         try:
-            async with self._database.session() as session:
-                await session.execute(MANNERS)
+            async with self._transactions.begin() as session:
                 rows = (await (await session.connection()).execute(statement)).rowcount
         except DBAPIError as error:
             if not _is_because_of_a_row(error):
                 raise
             self._careful_until = end
             return 0, after
-        self._pages.learn(pages, self._clock() - began)
+        self._pages.learn(pages, self._transactions.worked - began)
         self.tally.deleted += rows
         return rows, end
 
@@ -174,8 +165,7 @@ class BatchDeletion:
         end = min((after[0] + PAGES, 0), self._careful_until)
         batch = _Batch([], after, end)
         try:
-            async with self._database.session() as session:
-                await session.execute(MANNERS)
+            async with self._transactions.begin() as session:
                 batch = await self._locked(session, self._between(after, end), limit)
                 deleted, childless = await self._delete(session, batch)
         except DBAPIError as error:
@@ -200,8 +190,7 @@ class BatchDeletion:
                 continue
             for half in batch.halves():
                 try:
-                    async with self._database.session() as session:
-                        await session.execute(MANNERS)
+                    async with self._transactions.begin() as session:
                         within = self._place.between(tid(half.first), tid(half.last))
                         locked = await self._locked(session, within & self._is_one_of(half.keys), len(half.keys))
                         deleted, childless = await self._delete(session, locked)

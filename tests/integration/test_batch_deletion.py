@@ -16,8 +16,10 @@ from app.db.batch_deletion import BatchDeletion, Tally
 from app.db.batch_size import BatchSize
 from app.db.engine import Database
 from app.db.old_rows import OldRows
+from app.db.pacing import REST, REST_FOR_OTHERS
 from app.db.shop import AuditLog, Cart, CartItem
 from tests.endings import ended_at
+from tests.resting import Rests, ticking
 from tests.waiting import PATIENCE, until
 
 NOW = datetime(2026, 3, 1, 2, 0, tzinfo=UTC)
@@ -299,6 +301,31 @@ async def test_rows_that_a_foreign_key_keeps_are_counted_and_the_others_go(datab
     assert await cart_ids(database) == await items_of(database) == [3, 4, 50, 77]
     assert tally == Tally(deleted=96, refused=4, refused_keys=tally.refused_keys)
     assert sorted(tally.refused_keys) == [3, 4, 50, 77]
+
+
+async def test_it_rests_for_longer_while_somebody_writes(database: Database, database_url: str) -> None:
+    customer = Database(database_url, application_name="customer", pool_size=1)
+
+    async def rests(rest: Rests) -> Rests:
+        await fill_carts(database, [*[OLD] * 60, YOUNG])
+        size = BatchSize(first=10, most=10)
+        deletion = BatchDeletion(database, carts_older_than(NOW - MONTH), size=size, clock=ticking(), rest=rest)
+        await deletion.run(lambda _tally: None)
+        assert await cart_ids(database) == [61]
+        return rest
+
+    class Busy(Rests):
+        async def __call__(self, seconds: float) -> None:
+            await super().__call__(seconds)
+            async with customer.session() as session:
+                await session.execute(update(Cart).where(Cart.id == 61).values(coupon_code="MILK"))
+
+    alone, beside = await rests(Rests()), await rests(Busy())
+    await customer.close()
+
+    # The server's own housekeeping may write during some of them.
+    assert REST in alone
+    assert beside[1:] == [REST_FOR_OTHERS] * 5
 
 
 async def test_what_is_wrong_with_no_row_is_raised(database: Database) -> None:

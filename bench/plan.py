@@ -13,11 +13,7 @@ from bench.systems import System, peers
 class Plan:
     """`peers_python` is the interpreter of the peers' environment; None leaves them out.
 
-    <<<<<<< HEAD
-        `scale` is the part of the rows and keys that the cleanups and the admin API are measured with.
-    =======
-        `scale` is the part of the rows, keys and deliveries that cleanups and charging are measured with.
-    >>>>>>> 022b71d (Measure the midnight run with its charges)
+    `scale` is the part of the rows, keys and deliveries that cleanups, charging and the admin API are measured with.
     """
 
     peers_python: Path | None

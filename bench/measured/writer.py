@@ -1,17 +1,18 @@
 """A customer who writes without a pause, in a process of its own: `python -m bench.measured.writer URL STATEMENT`.
 
-Says "ready" once it has written for a while, counts from the next line of its input to the input's end, and prints how
-many writes a second it did and how long the longest took (ms), as JSON.
+Says "ready" once it has written for a while. Each line of its input, and the input's end, it answers with what it did
+since the one before, as JSON: how many writes a second, how long the slowest hundredth of them and the slowest took.
 """
 
 import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from random import Random
 
 import asyncpg
+
+from bench.plan import percentile
 
 # Whom it writes for: a number below this is the statement's argument.
 CUSTOMERS = 100_000
@@ -28,27 +29,28 @@ async def write(url: str, statement: str) -> None:
     async def write_one() -> float:
         at = time.perf_counter()
         await connection.execute(statement, random.randrange(CUSTOMERS))
-        return time.perf_counter() - at
+        return (time.perf_counter() - at) * 1000
 
     for _ in range(WARM):
         await write_one()
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await _written_until(asyncio.to_thread(sys.stdin.readline), write_one)
-    began = time.perf_counter()
-    took = await _written_until(asyncio.to_thread(sys.stdin.read), write_one)
-    seconds = time.perf_counter() - began
+    _say("ready")
+    is_over = False
+    while not is_over:
+        asked = asyncio.ensure_future(asyncio.to_thread(sys.stdin.readline))
+        began = time.perf_counter()
+        took_ms = [await write_one()]
+        while not asked.done():
+            took_ms.append(await write_one())
+        per_second = len(took_ms) / (time.perf_counter() - began)
+        figures = {"per_second": per_second, "p99_ms": percentile(took_ms, 99), "longest_ms": max(took_ms)}
+        _say(json.dumps(figures))
+        is_over = not asked.result()
     await connection.close()
-    sys.stdout.write(json.dumps({"per_second": len(took) / seconds, "longest_ms": max(took) * 1000}))
 
 
-async def _written_until(told: Awaitable[object], write_one: Callable[[], Awaitable[float]]) -> list[float]:
-    """How long each write took (s), of those done until something was read."""
-    end = asyncio.ensure_future(told)
-    took = []
-    while not end.done():
-        took.append(await write_one())
-    return took
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

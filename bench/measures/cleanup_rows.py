@@ -1,10 +1,8 @@
 """Cleaning up millions of carts and audit logs, beside the plain DELETE that does the same in one go."""
 
 import asyncio
-import json
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +17,10 @@ from app.dev.demo_shop import create_shop_tables
 from app.dev.postgres import DATABASE, EmbeddedPostgres
 from app.jobs.context import Context, Resources
 from app.jobs.registry import resident_bytes
-from app.settings import PROJECT_ROOT
 from app.tasks.cleanup import cleanup_expired_carts, cleanup_old_audit_logs
 from bench.plan import Plan, median
 from bench.report import Section, Target
+from bench.writing import Writes, writer
 
 TRIES = 3
 ALONE_SECONDS = 5.0
@@ -31,6 +29,9 @@ LOOK = 0.01
 WANTED_TIMES = 1.5
 WANTED_LOCK_MS = 500
 WANTED_SLOWER_PERCENT = 20
+WANTED_MIB = 40
+
+DELETING = "indostar cleanup"
 
 PRODUCT = """
 INSERT INTO products (id, owner_id, title, description, category_id, sku, unit_size, consumer_price, distributor_price)
@@ -82,27 +83,35 @@ AUDIT_LOGS = Subject(
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a writer did while the cleanup ran, and the cleanup's longest transaction."""
+    """A deletion beside a writer: what he wrote alone, just before it, and beside it; how long it took."""
 
-    per_second: float
-    longest_ms: float
+    alone: Writes
+    beside: Writes
+    seconds: float
     transaction_ms: float
+
+    @property
+    def slower_percent(self) -> float:
+        return 100 * (1 - self.beside.per_second / self.alone.per_second)
 
 
 async def measure(plan: Plan) -> Section:
     """Each try on a copy of the same database; plain and ours in turn."""
     section = Section(
         "Cleaning up rows",
-        f"Seconds, medians of {TRIES}. Then a customer who writes without a pause: alone, beside the plain DELETE and "
-        f"beside ours, medians too; the longest transaction, seen every {LOOK * 1000:.0f} ms; how much memory the "
-        f"worker took more. Scale {plan.scale:g}.",
+        f"Medians of {TRIES}: seconds with nobody there, and beside a customer who writes without a pause; what he "
+        f"writes in {ALONE_SECONDS:g} s before that and until its end, how much slower he is, and how long the slowest "
+        f"hundredth and the slowest of his writes take. The longest transaction of all, seen every {LOOK * 1000:.0f} "
+        f"ms; how much memory the worker took more. Scale {plan.scale:g}.",
         (
             "",
-            "plain DELETE s",
-            "ours s",
+            "alone s",
+            "beside a writer s",
             "writes/s alone",
-            "beside plain",
-            "beside ours",
+            "beside",
+            "slower %",
+            "p99 / slowest ms alone",
+            "beside",
             "longest transaction ms",
             "memory MiB",
         ),
@@ -117,28 +126,20 @@ async def _measure(subject: Subject, copies: AsyncIterator[str], section: Sectio
     plain, ours = [], []
     before = resident_bytes()
     for _ in range(TRIES):
-        plain.append(await _seconds(_execute(await anext(copies), subject.plain)))
+        plain.append(await _seconds(_delete(subject, await anext(copies))))
         ours.append(await _seconds(_clean(subject, await anext(copies))))
     grown_mib = (resident_bytes() - before) / 2**20
-    besides = []
-    alones = []
-    besides_plain = []
+    besides_plain, besides = [], []
     for _ in range(TRIES):
-        alones.append(await _alone(subject, await anext(copies)))
-        besides_plain.append(await _beside_plain(subject, await anext(copies)))
-        besides.append(await _beside(subject, await anext(copies)))
-    alone, beside_plain = median(alones), median(besides_plain)
-    per_second = median([beside.per_second for beside in besides])
+        besides_plain.append(await _beside(subject, await anext(copies), _delete))
+        besides.append(await _beside(subject, await anext(copies), _clean))
+    section.rows += [
+        (f"{subject.name}: plain DELETE", *_figures(median(plain), besides_plain), ""),
+        ("ours", *_figures(median(ours), besides), f"{grown_mib:.0f}"),
+    ]
+    times = median(ours) / median(plain)
     transaction_ms = max(beside.transaction_ms for beside in besides)
-    plain_s, ours_s = median(plain), median(ours)
-    times, slower = ours_s / plain_s, 100 * (1 - per_second / alone)
-    section.rows.append(
-        (
-            subject.name,
-            *(f"{figure:.1f}" for figure in (plain_s, ours_s)),
-            *(f"{figure:,.0f}" for figure in (alone, beside_plain, per_second, transaction_ms, grown_mib)),
-        )
-    )
+    slower = median([beside.slower_percent for beside in besides])
     section.targets += [
         Target(subject.name, f"{WANTED_TIMES} x a plain DELETE", f"{times:.2f} x", times <= WANTED_TIMES),
         Target(
@@ -153,7 +154,25 @@ async def _measure(subject: Subject, copies: AsyncIterator[str], section: Sectio
             f"{slower:.0f} %",
             slower < WANTED_SLOWER_PERCENT,
         ),
+        Target(
+            subject.name,
+            f"memory grows by less than {WANTED_MIB} MiB",
+            f"{grown_mib:.0f} MiB",
+            grown_mib < WANTED_MIB,
+        ),
     ]
+
+
+def _figures(seconds: float, besides: Sequence[Beside]) -> Iterator[str]:
+    yield f"{seconds:.1f}"
+    yield f"{median([beside.seconds for beside in besides]):.1f}"
+    alone, there = [beside.alone for beside in besides], [beside.beside for beside in besides]
+    for writes in (alone, there):
+        yield f"{median([each.per_second for each in writes]):,.0f}"
+    yield f"{median([beside.slower_percent for beside in besides]):.0f}"
+    for writes in (alone, there):
+        yield f"{median([each.p99_ms for each in writes]):.1f} / {median([each.longest_ms for each in writes]):.0f}"
+    yield f"{max(beside.transaction_ms for beside in besides):,.0f}"
 
 
 @asynccontextmanager
@@ -179,16 +198,20 @@ async def _copies(server: EmbeddedPostgres) -> AsyncIterator[str]:
         yield server.url_of(f"copy_{number}")
 
 
-async def _execute(url: str, statements: str) -> None:
-    connection = await asyncpg.connect(url, ssl=False)
+async def _execute(url: str, statements: str, name: str = "") -> None:
+    connection = await asyncpg.connect(url, ssl=False, server_settings={"application_name": name})
     try:
         await connection.execute(statements)
     finally:
         await connection.close()
 
 
+async def _delete(subject: Subject, url: str) -> None:
+    await _execute(url, subject.plain, DELETING)
+
+
 async def _clean(subject: Subject, url: str) -> None:
-    database = Database(url, application_name="indostar cleanup", pool_size=2)
+    database = Database(url, application_name=DELETING, pool_size=2)
     context = Context("bench", "bench", subject.name, 1, 1, datetime.now(UTC), Resources([database]))
     await subject.task(context)
     await database.close()
@@ -200,55 +223,22 @@ async def _seconds(work: Awaitable[None]) -> float:
     return time.perf_counter() - began
 
 
-async def _alone(subject: Subject, url: str) -> float:
-    async with _writer(url, subject.write) as answer:
-        await asyncio.sleep(ALONE_SECONDS)
-    return answer["per_second"]
-
-
-async def _beside_plain(subject: Subject, url: str) -> float:
-    """What the machine leaves to a writer whatever deletes the rows; one that waits for a row of its own counts too."""
-    async with _writer(url, subject.write) as answer:
-        await _execute(url, subject.plain)
-    return answer["per_second"]
-
-
-async def _beside(subject: Subject, url: str) -> Beside:
+async def _beside(subject: Subject, url: str, work: Callable[[Subject, str], Awaitable[None]]) -> Beside:
     longest = 0.0
-    async with _writer(url, subject.write) as answer:
-        cleaning = asyncio.create_task(_clean(subject, url))
-        looking = await asyncpg.connect(url, ssl=False)
-        while not cleaning.done():
+    looking = await asyncpg.connect(url, ssl=False)
+    async with writer(url, subject.write) as customer:
+        await customer.since()
+        await asyncio.sleep(ALONE_SECONDS)
+        alone = await customer.since()
+        deleting = asyncio.create_task(_seconds(work(subject, url)))
+        while not deleting.done():
             seconds = await looking.fetchval(
                 "SELECT extract(epoch FROM max(clock_timestamp() - xact_start))::float FROM pg_stat_activity"
-                " WHERE application_name = 'indostar cleanup' AND backend_xid IS NOT NULL"
+                " WHERE application_name = $1 AND backend_xid IS NOT NULL",
+                DELETING,
             )
             longest = max(longest, seconds or 0)
             await asyncio.sleep(LOOK)
-        await looking.close()
-        await cleaning
-    return Beside(answer["per_second"], answer["longest_ms"], longest * 1000)
-
-
-@asynccontextmanager
-async def _writer(url: str, statement: str) -> AsyncIterator[dict[str, float]]:
-    """A writer that is at work; what it has to say is there once the block has ended."""
-    writer = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.measured.writer", url, statement),
-        cwd=PROJECT_ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    answer: dict[str, float] = {}
-    try:
-        assert writer.stdin is not None
-        assert writer.stdout is not None
-        await writer.stdout.readline()
-        writer.stdin.write(b"count\n")
-        yield answer
-        said, _ = await writer.communicate(b"")
-        answer.update(json.loads(said))
-    finally:
-        if writer.returncode is None:
-            writer.kill()
-            await writer.wait()
+        beside = await customer.since()
+    await looking.close()
+    return Beside(alone, beside, await deleting, longest * 1000)

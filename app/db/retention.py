@@ -1,6 +1,7 @@
 """Deleting what need not be kept any longer, page by page: many rows at once would hold up others and bloat the log."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from sqlalchemy import TextClause
 
 from app.db.engine import Database
+from app.db.pacing import PacedTransactions
 
 MOST_ROWS_A_STATEMENT = 1_000
 
@@ -24,14 +26,21 @@ class PagedDelete:
     start: Mapping[str, Any]
 
 
-async def delete_old(database: Database, statement: PagedDelete, before: datetime) -> int:
-    """Deletes what is older; returns how many. Raises DatabaseUnavailable."""
+async def delete_old(
+    database: Database,
+    statement: PagedDelete,
+    before: datetime,
+    *,
+    rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> int:
+    """Deletes what is older, at a pace that leaves others room; returns how many. Raises DatabaseUnavailable."""
+    transactions = PacedTransactions(database, rest=rest)
     deleted = 0
     at = statement.start
     while True:
         parameters = {**at, "before": before, "most": MOST_ROWS_A_STATEMENT}
-        async with database.autocommit() as connection:
-            last = (await connection.execute(statement.delete_page, parameters)).mappings().first()
+        async with transactions.begin() as session:
+            last = (await session.execute(statement.delete_page, parameters)).mappings().first()
         if last is None:
             return deleted
         deleted += last["deleted"]

@@ -19,6 +19,7 @@ from app.outbox.retention import OLD_ROWS
 from app.schedules.retention import OLD_RUNS
 from app.steering.retention import OLD_AUDIT
 from app.tasks.serving import open_worker, worker_options
+from tests.resting import Rests
 from tests.settings import make_settings
 from tests.waiting import until
 
@@ -67,7 +68,7 @@ async def test_rows_of_the_outbox_go_when_history_has_forgotten_their_jobs(datab
     assert await sql(database, "SELECT key FROM tasks.outbox ORDER BY id") == kept
 
 
-async def test_many_rows_go_page_by_page(database: Database) -> None:
+async def test_many_rows_go_page_by_page_with_rests_between(database: Database) -> None:
     count = 2 * MOST_ROWS_A_STATEMENT + 1
     await sql(
         database,
@@ -75,8 +76,13 @@ async def test_many_rows_go_page_by_page(database: Database) -> None:
         at=BEFORE - timedelta(days=1),
         count=count,
     )
+    rests = Rests()
 
-    assert await delete_old(database, OLD_ROWS, BEFORE) == count
+    deleted = await delete_old(database, OLD_ROWS, BEFORE, rest=rests)
+
+    assert deleted == count
+    # The last of four looks finds nothing.
+    assert len(rests) == 3
 
 
 async def test_old_slots_go_but_for_the_last_run_of_each_schedule(database: Database) -> None:

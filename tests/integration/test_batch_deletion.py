@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -163,6 +163,28 @@ async def test_pages_around_a_row_that_cannot_go_lose_their_old_rows(database: D
         left = list(await session.scalars(select(AuditLog.id).order_by(AuditLog.id)))
     assert left == sorted([331, *range(2, 1_001, 2)])
     assert tally == Tally(deleted=499)
+
+
+async def told_of(database: Database, rows: OldRows, size: BatchSize) -> list[int]:
+    """How many each transaction deleted, where each took a second, which is five times as long as it should."""
+    told = [0]
+    deletion = BatchDeletion(database, rows, size=size, clock=ticking(), rest=Rests())
+    await deletion.run(lambda tally: told.append(tally.deleted))
+    return [after - before for before, after in pairwise(told)]
+
+
+async def test_transactions_that_take_too_long_are_followed_by_smaller_ones(database: Database) -> None:
+    await fill_carts(database, [OLD] * 400)
+    async with database.session() as session:
+        await session.execute(text("ALTER TABLE audit_logs ALTER COLUMN details SET STORAGE PLAIN"))
+    # One a page.
+    await write_audit_logs(database, [OLD] * 120, details={"": "x" * 4_500})
+
+    carts = await told_of(database, carts_older_than(NOW - MONTH), BatchSize(first=200))
+    logs = await told_of(database, audit_logs_older_than(NOW - MONTH), BatchSize())
+
+    assert carts[:3] == [200, 40, 10]
+    assert logs[:3] == [64, 12, 10]
 
 
 async def test_old_rows_are_found_on_whatever_page_they_lie(database: Database) -> None:

@@ -1,5 +1,6 @@
 """Keys of the shop's backend that would stay for ever, found and removed in one pass over its Redis."""
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,6 +13,7 @@ from redis.exceptions import ResponseError
 
 from app.errors import Unavailable
 from app.jobs.outage import is_outage
+from app.jobs.wire import ANSWER_WITHIN
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -119,8 +121,10 @@ class AbandonedKeys:
 class TokensRedis:
     """The Redis where the shop's backend keeps its tokens and sessions. Nothing is connected until it is used."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, answer_within: timedelta = timedelta(seconds=ANSWER_WITHIN)) -> None:
         self._redis = redis
+        # Not the client's own limit: Python 3.11's `wait_for`, which it uses, now and then swallows a cancellation.
+        self._answer_within = answer_within.total_seconds()
 
     @classmethod
     def from_url(cls, url: str) -> Self:
@@ -139,7 +143,8 @@ class TokensRedis:
             raise
 
     async def _pass(self, abandoned: AbandonedKeys, told: Callable[[int, int], None]) -> None:
-        there_are = await self._redis.dbsize()
+        async with asyncio.timeout(self._answer_within):
+            there_are = await self._redis.dbsize()
         cursor: int | None = 0
         keys: list[bytes] = []
         doomed: list[bytes] = []
@@ -148,7 +153,7 @@ class TokensRedis:
             commands = [*abandoned.questions(keys), *map(abandoned.removal, doomed)]
             if cursor is not None:
                 commands.append(("SCAN", cursor, "MATCH", abandoned.pattern, "COUNT", SCAN_COUNT))
-            async with self._redis.pipeline(transaction=False) as pipe:
+            async with asyncio.timeout(self._answer_within), self._redis.pipeline(transaction=False) as pipe:
                 for command in commands:
                     pipe.execute_command(*command)
                 answers = await pipe.execute(raise_on_error=False)

@@ -200,3 +200,18 @@ async def test_ended_at_any_await_and_run_again_it_ends_where_one_run_would_have
 async def test_a_redis_that_is_away_is_waited_for() -> None:
     with pytest.raises(TokensRedisUnavailable, match="not available"):
         await remove("redis://127.0.0.1:9/0", AbandonedKeys(TOKENS))
+
+
+async def test_a_redis_that_says_nothing_counts_as_away() -> None:
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with asyncio.timeout(PATIENCE), await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        tokens = TokensRedis(Redis.from_url(url), answer_within=timedelta(seconds=0.1))
+
+        with pytest.raises(TokensRedisUnavailable, match="not available"):
+            await tokens.remove(AbandonedKeys(TOKENS), lambda _seen, _there_are: None)
+
+        await tokens.aclose()

@@ -163,6 +163,19 @@ async def test_tokens_and_sessions_are_cleaned_up(tokens: TokensRedis, redis_url
     assert of_sessions == {"hours_old": 2, "total_sessions": 1, "deleted": 1}
 
 
+async def test_progress_counts_the_keys_that_were_looked_at(tokens: TokensRedis, redis_url: str) -> None:
+    async with Redis.from_url(redis_url) as redis:
+        await redis.mset({f"otp:{number}": "x" for number in range(2_500)})
+    heard: list[tuple[int, int | None, str | None]] = []
+
+    ctx = replace(context(tokens), note_progress=lambda *said: heard.append(said))
+    await cleanup.cleanup_expired_tokens(ctx)
+
+    assert heard[0] == (1_000, 2_500, "keys looked at")
+    # By the end some are gone that there were in the beginning.
+    assert heard[-1][:2] == (2_500, 2_500)
+
+
 async def test_a_result_says_that_idle_time_is_not_known(tokens: TokensRedis, redis_url: str) -> None:
     async with Redis.from_url(redis_url) as redis:
         await redis.setex("session:1", 600, "x")

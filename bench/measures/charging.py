@@ -66,8 +66,8 @@ async def measure(plan: Plan) -> Section:
         "The midnight run with its charges",
         f"{count:,} due deliveries, planned and charged by {SHAPE} slots; the gateway answers in "
         f"{LATENCY_SECONDS * 1000:.0f} ms and captures every debit. Workers, PostgreSQL (which syncs every commit), "
-        "Valkey and the gateway share the machine. Confirmations are not sent. The bare rows are one process with "
-        "200 calls at once.",
+        "Valkey and the gateway share the machine. Confirmations are not sent, and the coming days' debits are "
+        "announced a quarter of an hour later. The bare rows are one process with 200 calls at once.",
         ("", "s", "a second", "worker CPU us", "Valkey CPU us", "early MiB", "peak MiB"),
         [
             *(

@@ -1,6 +1,5 @@
 """What the shop, its customers and the gateway do about a delivery while it is being charged."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import httpx
@@ -9,20 +8,7 @@ import pytest
 from app.dev.fakes import razorpay
 from app.dev.fakes.razorpay_fates import Fate
 from app.dev.fakes.razorpay_resources import collection, order_resource, payment_resource
-from app.dev.postgres import EmbeddedPostgres
-from tests.integration.charging_shop import ChargingShop, own_charging_shop
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
+from tests.integration.charging_shop import ChargingShop
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Charging a delivery from the customer's mandate: what each answer of the gateway leads to."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,30 +19,17 @@ from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay import ReceiptRule
 from app.dev.fakes.razorpay_books import Order, new_id
 from app.dev.fakes.razorpay_fates import Fate
-from app.dev.postgres import EmbeddedPostgres
 from app.jobs.context import Resources
 from app.jobs.effects import PastJob
 from app.jobs.failures import LeaseRanOut
 from app.tasks.sweeping import sweep_charges
-from tests.integration.charging_shop import CHARGING, MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
+from tests.integration.charging_shop import CHARGING, MIDNIGHT, PRICE, ChargingShop, receipt
 from tests.integration.delivery_shop import DAY, ONE_DAY
 
 RAZORPAY = Provider.RAZORPAY
 CONFIRMED = "send_order_confirmation_task delivery:1:2026-03-02:confirmed"
 REFUSED = "send_payment_failed_task delivery:1:2026-03-02:refused"
 SKIPPED = "send_delivery_skipped_task delivery:1:2026-03-02:skipped"
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
 
 
 def lose(shop: ChargingShop, path: str, *, after: bool, times: int = 1) -> None:

@@ -1,7 +1,6 @@
 """The brake while charging: a run whose first charges go very unlike those of the runs before."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -12,24 +11,11 @@ from app.deliveries import runs
 from app.dev.fakes.faults import Failure
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_fates import Fate
-from app.dev.postgres import EmbeddedPostgres
 from app.tasks.run_news import RunNews
-from tests.integration.charging_shop import MIDNIGHT, ChargingShop, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, ChargingShop
 from tests.integration.delivery_shop import BOUNDS, DAY, ONE_DAY
 
 RAZORPAY = Provider.RAZORPAY
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
 
 
 async def refused(shop: ChargingShop, count: int) -> None:

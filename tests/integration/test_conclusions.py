@@ -1,7 +1,6 @@
 """Writing down what was concluded about charges: late payments, pauses, and in which order rows are locked."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -12,27 +11,14 @@ from app.deliveries.days import end_of_day
 from app.dev.fakes.faults import Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_fates import Fate
-from app.dev.postgres import EmbeddedPostgres
 from app.providers.payments.entities import GatewayPaymentId
 from app.providers.payments.standing import Standing
-from tests.integration.charging_shop import MIDNIGHT, REPORTING, ChargingShop, key, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, REPORTING, ChargingShop, key
 from tests.integration.delivery_shop import DAY, ONE_DAY
 from tests.waiting import until
 
 RAZORPAY = Provider.RAZORPAY
 REFUSED = "send_payment_failed_task delivery:1:2026-03-02:refused"
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
 
 
 class TestLateAuthorisation:

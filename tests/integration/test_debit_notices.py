@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import datetime, time, timedelta
 
 import httpx
@@ -14,7 +13,6 @@ from app.billing.notices import ASKING_TAKES, DebitNotices
 from app.dev.fakes.faults import Failure, Refusal
 from app.dev.fakes.inbox import Provider
 from app.dev.fakes.razorpay_books import Mandate
-from app.dev.postgres import EmbeddedPostgres
 from app.india import INDIA
 from tests.integration.charging_shop import (
     MIDNIGHT,
@@ -22,18 +20,11 @@ from tests.integration.charging_shop import (
     ChargingShop,
     key,
     nothing,
-    own_charging_shop,
     receipt,
 )
 from tests.integration.delivery_shop import DAY, ONE_DAY
 
 TWO_DAYS = 2 * ONE_DAY
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.fixture

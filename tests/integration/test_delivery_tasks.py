@@ -1,6 +1,5 @@
 """The tasks that charge deliveries, as jobs of a worker."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -9,21 +8,14 @@ import pytest
 from app.db.migrate import migrate
 from app.dev.demo_shop import create_shop_tables
 from app.dev.fakes.razorpay_fates import Fate
-from app.dev.postgres import EmbeddedPostgres
 from app.jobs.serializer import JobFailed
 from app.jobs.task import Task
 from app.tasks import TASKS
 from app.tasks.subscriptions import announce_debit, follow_up_charge, process_single_subscription
-from tests.integration.charging_shop import ChargingShop, charging_shop, own_charging_shop
+from tests.integration.charging_shop import ChargingShop, charging_shop
 from tests.integration.delivery_shop import DAY, ONE_DAY
 from tests.running import open_pool, run_burst
 from tests.settings import make_settings
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.fixture

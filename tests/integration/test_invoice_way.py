@@ -1,6 +1,5 @@
 """Deliveries of subscriptions that Razorpay debits by itself, settled by their invoices."""
 
-from collections.abc import AsyncIterator
 from datetime import date, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,17 +9,10 @@ import pytest
 from app.deliveries import runs
 from app.dev.fakes.faults import Breakage, Failure
 from app.dev.fakes.inbox import Provider
-from app.dev.postgres import EmbeddedPostgres
 from app.errors import Unavailable
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop
 from tests.integration.delivery_shop import DAY, ONE_DAY
 from tests.integration.invoice_shop import MONDAY, WEEK, bill, open_by_invoices
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """With MISSED_DELIVERIES=deliver_once: what an invoice has paid for comes on another day or is owed, never both."""
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 
 import pytest
@@ -8,15 +7,8 @@ import pytest
 from app.billing.record import ChargeRecord
 from app.deliveries.decisions import Terms
 from app.dev.fakes.razorpay_books import Subscription
-from app.dev.postgres import EmbeddedPostgres
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, key, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, key
 from tests.integration.delivery_shop import DAY, ONE_DAY
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.mark.parametrize(

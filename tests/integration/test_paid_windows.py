@@ -1,20 +1,12 @@
 """What else follows for a subscription where one of its deliveries finds an invoice's window paid."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from app.dev.postgres import EmbeddedPostgres
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop
 from tests.integration.delivery_shop import DAY, ONE_DAY
 from tests.integration.invoice_shop import MONDAY, WEEK, bill, open_by_invoices
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.fixture

@@ -1,23 +1,15 @@
 """A delivery that no run has planned, planned by the job that charges it, while others are at its rows."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
 
 from app.billing.failures import ChargeLater, UnknownSubscription
-from app.dev.postgres import EmbeddedPostgres
-from tests.integration.charging_shop import ChargingShop, own_charging_shop
+from tests.integration.charging_shop import ChargingShop
 from tests.waiting import until
 
 WAITERS = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.fixture

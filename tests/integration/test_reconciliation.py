@@ -1,28 +1,13 @@
 """Ledger, shop and gateway held against each other, after real charges and after somebody tampered with one of them."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from app.dev.fakes.razorpay_fates import Fate
-from app.dev.postgres import EmbeddedPostgres
 from app.providers.payments.requests import Notice, OrderRequest
 from app.reconciliation.discrepancies import DiscrepancyKind
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, receipt
 from tests.integration.delivery_shop import DAY
 from tests.integration.reconciled_shop import captures, charge_all, discrepancies, order_of, reconciled
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
 
 
 async def test_whatever_charges_came_to_the_three_agree(shop: ChargingShop) -> None:

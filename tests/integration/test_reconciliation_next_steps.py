@@ -1,28 +1,12 @@
 """Whoever does what reconciliation says can be done has then done with it."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
-import pytest
-
 from app.dev.fakes.razorpay_fates import Fate
-from app.dev.postgres import EmbeddedPostgres
 from app.providers.payments.requests import OrderRequest
 from app.reconciliation.discrepancies import ASK_OR_REFUND, REFUND_ONE, DiscrepancyKind
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop, receipt
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, receipt
 from tests.integration.reconciled_shop import captures, charge_all, discrepancies, order_of, reconciled
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
 
 
 async def test_a_late_authorisation_is_found_and_settled_by_asking_again(shop: ChargingShop) -> None:

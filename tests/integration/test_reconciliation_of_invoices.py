@@ -1,28 +1,13 @@
 """Deliveries that invoices pay for, held against those invoices."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import httpx
-import pytest
 
 from app.dev.fakes.razorpay_books import Subscription
-from app.dev.postgres import EmbeddedPostgres
 from app.reconciliation.discrepancies import DiscrepancyKind
-from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, PRICE, ChargingShop
 from tests.integration.reconciled_shop import charge_all, discrepancies, invoiced, reconciled
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
-
-
-@pytest.fixture
-def shop(opened: ChargingShop) -> ChargingShop:
-    """`open()` empties it."""
-    return opened
 
 
 async def test_invoices_are_compared_by_the_one_that_paid(shop: ChargingShop) -> None:

@@ -1,22 +1,14 @@
 """Charges whose money was given back at the gateway before they were settled."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from app.dev.fakes.razorpay_books import new_id
-from app.dev.postgres import EmbeddedPostgres
-from tests.integration.charging_shop import MIDNIGHT, ChargingShop, own_charging_shop
+from tests.integration.charging_shop import MIDNIGHT, ChargingShop
 from tests.integration.delivery_shop import DAY, ONE_DAY
 
 WEEK = 7 * ONE_DAY
-
-
-@pytest.fixture(scope="module")
-async def opened(postgres_server: EmbeddedPostgres, database_template: str) -> AsyncIterator[ChargingShop]:
-    async with own_charging_shop(postgres_server, database_template) as shop:
-        yield shop
 
 
 @pytest.fixture

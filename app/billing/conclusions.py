@@ -13,6 +13,7 @@ from app.billing.finding import Finding
 from app.billing.record import RECORDS, ChargeKey, ChargeRecord, keys_as_arrays
 from app.billing.settling import Settlement, SettlingTerms, Skip, settlement, wants_unit
 from app.billing.telling import NewJob
+from app.db.charges import DAYS_BACK_EACH
 from app.db.engine import Database
 from app.db.shop import OrderId, ProductId, SubscriptionId
 from app.deliveries import stock
@@ -21,9 +22,6 @@ from app.india import INDIA
 from app.providers.payments.standing import Standing
 
 log = structlog.stdlib.get_logger(__name__)
-
-# How far back refusals in a row are looked for, for each of them: a weekly delivery, and one that was skipped.
-_DAYS_BACK_EACH = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +143,7 @@ class ConclusionWriter:
             "ids": list(refused),
             "days": [record.delivery_date for record in refused.values()],
             "ways": [record.way for record in refused.values()],
-            "days_back": _DAYS_BACK_EACH * self._pause_after,
+            "days_back": DAYS_BACK_EACH * self._pause_after,
             "refusals": self._pause_after,
         }
         jobs: dict[str, NewJob] = {}

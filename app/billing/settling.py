@@ -21,7 +21,7 @@ _LATE_LOOKS_EVERY: Final = timedelta(days=1)
 # The looks themselves take their time.
 _LEEWAY: Final = timedelta(hours=2)
 # How late a look may be; then its job has failed.
-_LOST_AFTER: Final = timedelta(hours=1)
+LOOK_IS_LOST_AFTER: Final = timedelta(hours=1)
 ASKED_IN_VAIN: Final = "asked_in_vain"
 # Razorpay debits nothing more for its subscription by itself; the customer may still pay the invoice.
 CHARGES_NO_MORE: Final = "subscription_charges_no_more"
@@ -315,7 +315,7 @@ def _next_look(
     look: int | None,
 ) -> tuple[int, datetime | None]:
     """How many looks were left to be taken by then, and when the last of them is."""
-    if record.next_look_at is not None and look != record.looks and now < record.next_look_at + _LOST_AFTER:
+    if record.next_look_at is not None and look != record.looks and now < record.next_look_at + LOOK_IS_LOST_AFTER:
         # Asked in between, by a person or a job that came again: the look that is to come still comes.
         return record.looks, record.next_look_at
     is_open = state in ("pending", "unknown")

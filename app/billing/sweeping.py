@@ -1,11 +1,12 @@
 """Taking up again what the jobs of a day have left behind: they can die, and their patience ends."""
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.billing.settling import LOOK_IS_LOST_AFTER
 from app.db.charges import ChargeState
 from app.db.engine import Database
 from app.db.shop import SubscriptionId
@@ -16,8 +17,6 @@ CHARGING: Final = "process_single_subscription"
 SWEEPING: Final = "sweep_charges"
 # Charges in one transaction.
 PAGE = 2000
-# How late the next look at a charge may be; then its job has failed.
-_LATE = timedelta(hours=1)
 # At which its job still is; what is pending or unknown is looked at when its time comes.
 _UNSETTLED: Final[tuple[ChargeState, ...]] = ("planned", "notified", "submitting")
 _SWEEP = text(f"""
@@ -66,7 +65,7 @@ async def sweep(database: Database, day: date, now: datetime) -> int:
         parameters = {
             "day": day,
             "after": after,
-            "late": now - _LATE,
+            "late": now - LOOK_IS_LOST_AFTER,
             "most": PAGE,
             "task": CHARGING,
             "today": now.date(),

@@ -48,6 +48,8 @@ OPEN_STATES: tuple[ChargeState, ...] = ("planned", "notified", "submitting", "pe
 # Of a mandate way's charge: money may be taken for it at any moment, so nothing else may be debited from its token.
 DEBIT_STATES: tuple[ChargeState, ...] = ("submitting", "pending", "unknown")
 WAITING_STATES: tuple[ChargeState, ...] = ("planned", "notified")
+# How far back refusals in a row are looked for, for each of them: a weekly delivery, and one that was skipped.
+DAYS_BACK_EACH = 14
 # Whether the customer's bank has said yes or no.
 IS_ANSWERED = f"(state = 'captured' OR state = 'refused' AND reason NOT IN {get_args(GivenUpReason)})"
 _SETTLING: Mapping[ChargeState, Set[ChargeState]] = {

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db.charges import IS_ANSWERED, OPEN_STATES, ChargeState
+from app.db.charges import DAYS_BACK_EACH, IS_ANSWERED, OPEN_STATES, ChargeState
 from app.db.engine import Database
 from app.db.shop import ProductId
 from app.db.subscription_runs import SubscriptionRun
@@ -27,9 +27,6 @@ from app.notify.run_report import (
 )
 
 T = TypeVar("T")
-
-# How far back they are looked for, for each of them: a weekly delivery, and one that was skipped.
-_DAYS_BACK_EACH = 14
 
 _TOTALS = text(
     """
@@ -65,7 +62,7 @@ _BILLED_ON = text(
     SELECT c.subscription_id FROM tasks.charges c
     CROSS JOIN LATERAL (
         SELECT count(*) AS refusals FROM (
-            SELECT state FROM generate_series(0, CAST(:refusals AS integer) * {_DAYS_BACK_EACH}) AS ago
+            SELECT state FROM generate_series(0, CAST(:refusals AS integer) * {DAYS_BACK_EACH}) AS ago
             JOIN tasks.charges e ON e.delivery_date = c.delivery_date - ago AND e.subscription_id = c.subscription_id
             WHERE {IS_ANSWERED}
             ORDER BY ago LIMIT :refusals
